@@ -1,0 +1,199 @@
+"""Refusing nonsense early: every rule answers bad input with one sentence that says what is allowed.
+
+The same rules guard the arguments of functions, ``Integer(at_least=1)("n_networks", n_networks)``, and the
+parameters of a notebook, ``check_parameters(n_networks=Integer(at_least=1))``.
+"""
+
+from __future__ import annotations
+
+import ast
+import math
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+
+class Rule(Protocol):
+    """What a value may be, in words (``allowed``) and as a check that returns the value."""
+
+    @property
+    def allowed(self) -> str:
+        """The admissible values, to complete the sentence "… must be …"."""
+
+    def __call__(self, name: str, value: Any) -> Any:
+        """Return ``value``, or raise TypeError or ValueError in one sentence that names ``name``."""
+
+
+def _refusal(name: str, allowed: str, value: object) -> str:
+    hint = ""
+    if isinstance(value, str):
+        try:
+            float(value)
+        except ValueError:
+            pass
+        else:  # YAML 1.1 reads 1e-3 as text: it wants a dot in the mantissa
+            hint = f"; it came as text: in YAML write it as a plain number, e.g. {float(value)!r}"
+    return f"{name} must be {allowed}, got {value!r} ({type(value).__name__}){hint}."
+
+
+def _bounds(above: float | None, at_least: float | None, at_most: float | None) -> str:
+    parts = [
+        f"{word} {bound:g}"
+        for word, bound in (("above", above), ("at least", at_least), ("at most", at_most))
+        if bound is not None
+    ]
+    return " " + " and ".join(parts) if parts else ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Real:
+    """A finite real number within optional bounds."""
+
+    above: float | None = None
+    at_least: float | None = None
+    at_most: float | None = None
+
+    @property
+    def allowed(self) -> str:
+        """See `Rule`."""
+        return "a finite number" + _bounds(self.above, self.at_least, self.at_most)
+
+    def __call__(self, name: str, value: Any) -> float:
+        """See `Rule`."""
+        if isinstance(value, bool) or not hasattr(value, "__float__") or isinstance(value, str):
+            raise TypeError(_refusal(name, self.allowed, value))
+        number = float(value)
+        if (
+            not math.isfinite(number)
+            or (self.above is not None and number <= self.above)
+            or (self.at_least is not None and number < self.at_least)
+            or (self.at_most is not None and number > self.at_most)
+        ):
+            raise ValueError(_refusal(name, self.allowed, value))
+        return number
+
+
+@dataclass(frozen=True, kw_only=True)
+class Integer:
+    """A whole number within optional bounds; 3.0 is not taken for 3."""
+
+    at_least: int | None = None
+    at_most: int | None = None
+
+    @property
+    def allowed(self) -> str:
+        """See `Rule`."""
+        return "a whole number" + _bounds(None, self.at_least, self.at_most)
+
+    def __call__(self, name: str, value: Any) -> int:
+        """See `Rule`."""
+        if isinstance(value, bool) or not hasattr(value, "__index__"):
+            raise TypeError(_refusal(name, self.allowed, value))
+        number = int(value)
+        if (self.at_least is not None and number < self.at_least) or (
+            self.at_most is not None and number > self.at_most
+        ):
+            raise ValueError(_refusal(name, self.allowed, value))
+        return number
+
+
+@dataclass(frozen=True)
+class Choice:
+    """One of a few names."""
+
+    options: Collection[str]
+
+    @property
+    def allowed(self) -> str:
+        """See `Rule`."""
+        return "one of " + ", ".join(sorted(self.options))
+
+    def __call__(self, name: str, value: Any) -> str:
+        """See `Rule`."""
+        if not isinstance(value, str):
+            raise TypeError(_refusal(name, self.allowed, value))
+        if value not in self.options:
+            raise ValueError(_refusal(name, self.allowed, value))
+        return value
+
+
+@dataclass(frozen=True)
+class Flag:
+    """True or False."""
+
+    allowed: str = "true or false"
+
+    def __call__(self, name: str, value: Any) -> bool:
+        """See `Rule`."""
+        if not isinstance(value, bool):
+            raise TypeError(_refusal(name, self.allowed, value))
+        return value
+
+
+@dataclass(frozen=True)
+class ListOf:
+    """A non-empty list without repetitions whose items all obey one rule."""
+
+    item: Rule
+
+    @property
+    def allowed(self) -> str:
+        """See `Rule`."""
+        return f"a non-empty list without repetitions, each item {self.item.allowed}"
+
+    def __call__(self, name: str, value: Any) -> list[Any]:
+        """See `Rule`."""
+        if isinstance(value, str) or not isinstance(value, Sequence | range):
+            raise TypeError(_refusal(name, self.allowed, value))
+        items = [self.item(f"{name}[{i}]", item) for i, item in enumerate(value)]
+        if not items or len(set(items)) < len(items):
+            raise ValueError(_refusal(name, self.allowed, value))
+        return items
+
+
+def check_parameters(**rules: Rule) -> None:
+    """Check a notebook's parameters against their rules; call it in the cell right after them.
+
+    Values are read from the running notebook. Names injected by papermill that no rule knows are refused
+    too: papermill itself only logs them and carries on with the default.
+
+    Args:
+        **rules: one rule for each declared parameter.
+
+    Raises:
+        TypeError: a parameter has the wrong type (YAML reads ``1e-3`` as text).
+        ValueError: a parameter is unknown, missing, or outside what its rule allows.
+        RuntimeError: called outside a notebook.
+    """
+    from IPython.core.getipython import get_ipython
+
+    shell = get_ipython()
+    if shell is None:
+        raise RuntimeError("check_parameters reads a running notebook's parameters; there is none here.")
+    check_namespace(shell.user_ns, shell.user_ns.get("In", []), rules)
+
+
+def check_namespace(namespace: Mapping[str, Any], cells: Sequence[str], rules: Mapping[str, Rule]) -> None:
+    """Do the work of `check_parameters` on plain data.
+
+    Args:
+        namespace: the notebook's variables.
+        cells: the sources of the cells run so far; the injected one begins with ``# Parameters``.
+        rules: one rule for each declared parameter.
+
+    Raises:
+        TypeError: a parameter has the wrong type.
+        ValueError: a parameter is unknown, missing, or outside what its rule allows.
+    """
+    for cell in cells:
+        if cell.startswith("# Parameters"):
+            for statement in ast.parse(cell).body:
+                for target in getattr(statement, "targets", []):
+                    if isinstance(target, ast.Name) and target.id not in rules:
+                        raise ValueError(
+                            f"{target.id} is not a parameter of this notebook; it takes {', '.join(rules)}."
+                        )
+    for name, rule in rules.items():
+        if name not in namespace:
+            raise ValueError(f"{name} is missing; it must be {rule.allowed}.")
+        rule(name, namespace[name])

@@ -1,0 +1,199 @@
+"""Measures of trained networks: accuracy, weight matrices, and how much a layer stretches volume."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from types import MappingProxyType
+
+import torch
+from torch import Tensor
+
+from helpers.models import Ensemble
+
+
+@torch.no_grad()
+def accuracy(ensemble: Ensemble, x: Tensor, y: Tensor) -> Tensor:
+    """Share of points whose largest logit is that of their class, ``[n_networks]``, 0 to 1.
+
+    Args:
+        ensemble: the networks.
+        x: points, ``[n_networks, n_points, n_in]`` or ``[n_points, n_in]``.
+        y: classes, ``[n_networks, n_points]`` or ``[n_points]``.
+    """
+    return (ensemble(x).argmax(dim=2) == y).double().mean(dim=1)
+
+
+# Every measure that takes only singular values needs no square matrix; those of eigenvalues do.
+SINGULAR_MEASURES = ("frobenius_norm", "spectral_norm", "stable_rank", "condition_number")
+EIGENVALUE_MEASURES = (
+    "eigenvalue_mean",
+    "eigenvalue_max",
+    "eigenvalue_min",
+    "eigenvalue_range",
+    "eigenvalue_condition",
+    "n_complex_eigenvalues",
+    "outlier_ratio",
+)
+WEIGHT_MEASURES: Mapping[str, str] = MappingProxyType(
+    {
+        "frobenius_norm": "Frobenius norm √Σσᵢ²",
+        "spectral_norm": "Spectral norm σ₁",
+        "stable_rank": "Stable rank Σσᵢ²/σ₁²",
+        "condition_number": "Condition number σ₁/σₙ",
+        "eigenvalue_mean": "Mean eigenvalue modulus",
+        "eigenvalue_max": "Largest eigenvalue modulus |λmax|",
+        "eigenvalue_min": "Smallest eigenvalue modulus |λmin|",
+        "eigenvalue_range": "Eigenvalue range |λmax| − |λmin|",
+        "eigenvalue_condition": "Eigenvalue condition |λmax|/|λmin|",
+        "n_complex_eigenvalues": "Complex eigenvalues",
+        "outlier_ratio": "Outlier ratio |λ₁|/|λ₂|",
+    }
+)
+
+
+def singular_values(weight: Tensor) -> Tensor:
+    """Singular values σ₁ ≥ σ₂ ≥ … ≥ 0, in float64.
+
+    Args:
+        weight: matrices, ``[..., n_out, n_in]``.
+
+    Returns:
+        ``[..., min(n_out, n_in)]``.
+    """
+    return torch.linalg.svdvals(weight.detach().double())
+
+
+def eigenvalues(weight: Tensor) -> Tensor:
+    """Eigenvalues, complex128, ordered by falling modulus.
+
+    Args:
+        weight: square matrices, ``[..., n, n]``.
+
+    Returns:
+        ``[..., n]``.
+
+    Raises:
+        ValueError: the matrices are not square.
+    """
+    if weight.dim() < 2 or weight.shape[-1] != weight.shape[-2]:
+        raise ValueError(f"weight must have shape [..., n, n] to have eigenvalues, got {list(weight.shape)}.")
+    values = torch.linalg.eigvals(weight.detach().double())
+    return values.gather(-1, values.abs().argsort(dim=-1, descending=True, stable=True))
+
+
+def weight_measures(weight: Tensor) -> dict[str, Tensor]:
+    """All measures of `WEIGHT_MEASURES` for a stack of weight matrices, in float64.
+
+    With singular values σ₁ ≥ … ≥ σₙ and eigenvalues |λ₁| ≥ … ≥ |λₙ|:
+
+    * ``frobenius_norm`` √Σσᵢ² = √trace(WᵀW), ``spectral_norm`` σ₁, ``stable_rank`` Σσᵢ²/σ₁²,
+      ``condition_number`` σ₁/σₙ;
+    * for square matrices ``eigenvalue_mean`` Σ|λᵢ|/n, ``eigenvalue_max`` |λ₁|, ``eigenvalue_min`` |λₙ|,
+      ``eigenvalue_range`` |λ₁| − |λₙ|, ``eigenvalue_condition`` |λ₁|/|λₙ|, ``n_complex_eigenvalues``
+      (each of a conjugate pair counts), and ``outlier_ratio`` |λ₁|/|λ₂|, which is 1 where the largest
+      eigenvalues are a conjugate pair; NaN for other matrices.
+
+    Args:
+        weight: matrices, ``[..., n_out, n_in]``.
+
+    Returns:
+        One ``[...]`` tensor for each name.
+
+    References:
+        Golub & Van Loan (2013), §2.3–2.4 and 7.1; Ślusarz (2021), §2.2.5 and 4.1;
+        Vershynin (2018), §7.6 for the stable rank.
+    """
+    sigma = singular_values(weight)
+    squares = sigma.square().sum(dim=-1)
+    measures = {
+        "frobenius_norm": squares.sqrt(),
+        "spectral_norm": sigma[..., 0],
+        "stable_rank": squares / sigma[..., 0].square(),
+        "condition_number": sigma[..., 0] / sigma[..., -1],
+    }
+    if weight.shape[-1] != weight.shape[-2]:
+        missing = torch.full_like(squares, torch.nan)
+        return measures | dict.fromkeys(EIGENVALUE_MEASURES, missing)
+    values = eigenvalues(weight)
+    modulus = values.abs()
+    second = modulus[..., min(1, modulus.shape[-1] - 1)]
+    return measures | {
+        "eigenvalue_mean": modulus.mean(dim=-1),
+        "eigenvalue_max": modulus[..., 0],
+        "eigenvalue_min": modulus[..., -1],
+        "eigenvalue_range": modulus[..., 0] - modulus[..., -1],
+        "eigenvalue_condition": modulus[..., 0] / modulus[..., -1],
+        # LAPACK returns real eigenvalues of real matrices with an imaginary part of exactly 0.
+        "n_complex_eigenvalues": (values.imag != 0).sum(dim=-1).double(),
+        "outlier_ratio": modulus[..., 0] / second,
+    }
+
+
+@torch.no_grad()
+def log_volume_change(ensemble: Ensemble, x: Tensor) -> Tensor:
+    """Logarithm of the factor by which each layer scales volume at each point.
+
+    Layer g(z) = ψ(Wz + b) has the Jacobian J = diag(ψ'(Wz + b)) W, and the factor is |det J| where the layer
+    keeps the dimension, √det(JᵀJ) where it widens and √det(JJᵀ) where it narrows. −∞ means that the layer
+    flattens space there: for ReLU that is every point at which any neuron of a square layer is off.
+
+    Args:
+        ensemble: the networks.
+        x: points, ``[n_networks, n_points, n_in]`` or ``[n_points, n_in]``.
+
+    Returns:
+        Natural logarithms, ``[n_layers, n_networks, n_points]``, float64; the output layer has no ψ.
+
+    References:
+        Ślusarz (2021), equation 4.1; Ben-Israel (1999) for maps between dimensions.
+    """
+    double = ensemble.select(slice(None)).double()
+    factors = []
+    for layer, (_, z) in enumerate(double.pre_activations(x.double())):
+        weight = double.weights[layer]
+        n_out, n_in = weight.shape[1:]
+        slope = double.derivative(z, layer) if layer < len(double.slopes) else torch.ones_like(z)
+        if n_out <= n_in:
+            # J Jᵀ = diag(ψ') W Wᵀ diag(ψ'): the points enter through the diagonal alone.
+            gram = torch.linalg.slogdet(weight @ weight.transpose(1, 2)).logabsdet / 2
+            if n_out == n_in:
+                gram = torch.linalg.slogdet(weight).logabsdet
+            factors.append(gram[:, None] + slope.abs().log().sum(dim=2))
+        else:
+            gram = torch.einsum("npo,noi,noj->npij", slope.square(), weight, weight)
+            factors.append(torch.linalg.slogdet(gram).logabsdet / 2)
+    return torch.stack(factors)
+
+
+@torch.no_grad()
+def log_area_change(ensemble: Ensemble, x: Tensor) -> Tensor:
+    """Logarithm of the factor by which the layers up to each one scale area of the input plane.
+
+    With J_l the Jacobian of layers 0 … l together, ``[width_l, n_in]``, the factor is √det(J_lᵀJ_l): how
+    much a small patch of the input space around the point has grown when it arrives behind layer l. Unlike
+    `log_volume_change` it looks only at directions in which data can lie.
+
+    Args:
+        ensemble: the networks; no layer may be narrower than the input.
+        x: points, ``[n_networks, n_points, n_in]`` or ``[n_points, n_in]``.
+
+    Returns:
+        Natural logarithms, ``[n_layers, n_networks, n_points]``, float64; −∞ where the patch is flattened.
+
+    Raises:
+        ValueError: a layer is narrower than the input.
+    """
+    if min(ensemble.layer_sizes) < ensemble.layer_sizes[0]:
+        raise ValueError(
+            f"ensemble must have no layer narrower than its input, got layer_sizes {ensemble.layer_sizes}."
+        )
+    double = ensemble.select(slice(None)).double()
+    factors: list[Tensor] = []
+    jacobian: Tensor | None = None
+    for layer, (_, z) in enumerate(double.pre_activations(x.double())):
+        weight = double.weights[layer][:, None]
+        step = weight.expand(-1, z.shape[1], -1, -1) if jacobian is None else weight @ jacobian
+        slope = double.derivative(z, layer) if layer < len(double.slopes) else torch.ones_like(z)
+        jacobian = slope[..., None] * step
+        factors.append(torch.linalg.slogdet(jacobian.transpose(2, 3) @ jacobian).logabsdet / 2)
+    return torch.stack(factors)
