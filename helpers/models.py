@@ -58,7 +58,8 @@ class Ensemble(nn.Module):
         for n_in, n_out in zip(self.layer_sizes, self.layer_sizes[1:], strict=False):
             bound = n_in**-0.5
             drawn = [
-                torch.empty(n_out * (n_in + 1)).uniform_(-bound, bound, generator=stream) for stream in streams
+                torch.empty(n_out * (n_in + 1)).uniform_(-bound, bound, generator=stream)
+                for stream in streams
             ]
             layer = torch.stack(drawn)
             self.weights.append(layer[:, : n_out * n_in].reshape(-1, n_out, n_in))

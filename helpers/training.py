@@ -51,9 +51,11 @@ class Training:
 
     def build(self, parameters: list[Tensor]) -> torch.optim.Optimizer:
         """Return the optimiser for these tensors; it works elementwise, so it never mixes members."""
+        # Not fused: the fused kernels round the last few numbers of a tensor differently, and which ones are
+        # last depends on the neighbours. This way a member trains to the bit as it would alone.
         if self.optimiser == "adam":
-            return torch.optim.Adam(parameters, lr=self.learning_rate, fused=True)
-        return torch.optim.SGD(parameters, lr=self.learning_rate, momentum=self.momentum, fused=True)
+            return torch.optim.Adam(parameters, lr=self.learning_rate, foreach=True)
+        return torch.optim.SGD(parameters, lr=self.learning_rate, momentum=self.momentum, foreach=True)
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,115 @@
+"""Results as labelled arrays on disk, each file with what made it."""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+import subprocess
+import tempfile
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import psutil
+import xarray as xr
+
+# Enough for every table and figure, and a third of the size of full float64.
+SIGNIFICANT_DIGITS = 5
+
+
+def provenance(parameters: Mapping[str, Any], *, wall_seconds: float) -> dict[str, Any]:
+    """Return what made a result, as plain data.
+
+    Args:
+        parameters: the parameters of the run, seeds included.
+        wall_seconds: how long it took.
+
+    Returns:
+        Parameters, wall time, time of day (UTC), versions, the commit (None outside git) and whether the
+        tree had uncommitted changes, and the machine's processor and number of cores.
+    """
+
+    def git(*arguments: str) -> str | None:
+        command = ["git", "-C", str(Path(__file__).parent), *arguments]
+        try:
+            return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
+        except (OSError, subprocess.CalledProcessError):
+            return None
+
+    return {
+        "parameters": dict(parameters),
+        "wall_seconds": round(wall_seconds, 1),
+        "finished": datetime.now(UTC).isoformat(timespec="seconds"),
+        "versions": {"python": platform.python_version()}
+        | {name: version(name) for name in ("torch", "numpy", "scipy", "xarray")},
+        "commit": git("rev-parse", "HEAD"),
+        "uncommitted_changes": bool(git("status", "--porcelain", "--", "helpers", "notebooks")),
+        "machine": {"processor": platform.machine(), "cores": psutil.cpu_count()},
+    }
+
+
+def save(results: xr.Dataset, path: str | Path, made_by: Mapping[str, Any]) -> None:
+    """Save labelled arrays as compressed netCDF, whole or not at all.
+
+    Args:
+        results: the arrays; floats are kept to 5 significant digits.
+        path: where to; the folder must exist.
+        made_by: what made them, from `provenance`.
+
+    Raises:
+        FileNotFoundError: the folder does not exist.
+    """
+    path = Path(path)
+    if not path.parent.is_dir():
+        raise FileNotFoundError(f"path must lie in an existing folder, got {str(path)!r}.")
+    encoding = {
+        name: {
+            "dtype": "float32",
+            "zlib": True,
+            "complevel": 9,
+            "significant_digits": SIGNIFICANT_DIGITS,
+            "quantize_mode": "BitRound",
+        }
+        for name, values in results.data_vars.items()
+        if np.issubdtype(values.dtype, np.floating)
+    }
+    handle, temporary = tempfile.mkstemp(dir=path.parent, suffix=".part")
+    os.close(handle)
+    try:
+        results.assign_attrs(provenance=json.dumps(made_by)).to_netcdf(
+            temporary, engine="netcdf4", encoding=encoding
+        )
+        os.chmod(temporary, 0o644)
+        os.replace(temporary, path)
+    finally:
+        Path(temporary).unlink(missing_ok=True)
+
+
+def load(path: str | Path) -> xr.Dataset:
+    """Load what `save` wrote, into memory.
+
+    Raises:
+        FileNotFoundError: there is no such file.
+        ValueError: the file is not whole, or has no provenance.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise FileNotFoundError(f"path must be a results file, and there is none at {str(path)!r}.")
+    try:
+        with xr.open_dataset(path, engine="netcdf4") as stored:
+            results = stored.load()
+    except OSError as error:
+        raise ValueError(f"path must be a whole netCDF file, got {str(path)!r}: {error}.") from error
+    if "provenance" not in results.attrs:
+        raise ValueError(f"path must be a results file with its provenance, got {str(path)!r} without.")
+    return results
+
+
+def made_by(results: xr.Dataset) -> dict[str, Any]:
+    """Return the provenance that `save` stored with these results."""
+    loaded: dict[str, Any] = json.loads(results.attrs["provenance"])
+    return loaded

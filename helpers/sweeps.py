@@ -1,0 +1,168 @@
+"""A sweep: one network for every combination of activation, entanglement and seed, trained together."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import product
+from typing import Any
+
+import torch
+import xarray as xr
+from torch import Tensor
+
+from helpers.checks import Integer
+from helpers.datasets import Dataset, spirals
+from helpers.metrics import accuracy, log_volume_change, weight_measures
+from helpers.models import Ensemble
+from helpers.training import History, Training, train
+
+
+@dataclass(frozen=True)
+class Sweep:
+    """Trained networks with the data they saw.
+
+    Attributes:
+        axes: what varies over the members, outermost first: activation, entanglement, seed.
+        history: snapshots of the ensemble, whose members are the product of the axes.
+        x_train, y_train, x_test, y_test: each member's own data, ``[n_networks, n_points, n_features]`` and
+            ``[n_networks, n_points]``.
+    """
+
+    axes: Mapping[str, Sequence[Any]]
+    history: History
+    x_train: Tensor
+    y_train: Tensor
+    x_test: Tensor
+    y_test: Tensor
+
+    def label(self, values: Tensor, *leading: str, **coords: Sequence[Any]) -> xr.DataArray:
+        """Give names to an array whose last dimension runs over the members.
+
+        Args:
+            values: ``[..., n_networks]``.
+            *leading: names of the dimensions before the last.
+            **coords: coordinates of the leading dimensions.
+
+        Returns:
+            The array with the last dimension unfolded into the axes of the sweep.
+        """
+        shape = (*values.shape[:-1], *(len(axis) for axis in self.axes.values()))
+        return xr.DataArray(
+            values.detach().reshape(shape).numpy(),
+            dims=(*leading, *self.axes),
+            coords={**coords, **{name: list(axis) for name, axis in self.axes.items()}},
+        )
+
+    def member(self, **where: Any) -> int:
+        """Return the number of the member with these values on the axes.
+
+        Raises:
+            ValueError: an axis is missing or has no such value.
+        """
+        index = 0
+        for name, axis in self.axes.items():
+            if where.get(name) not in axis:
+                raise ValueError(f"{name} must be one of {list(axis)}, got {where.get(name)!r}.")
+            index = index * len(axis) + list(axis).index(where[name])
+        return index
+
+    def weight_results(self) -> xr.Dataset:
+        """All weight measures of every layer and snapshot, and the accuracies of every snapshot.
+
+        Returns:
+            Variables of `metrics.WEIGHT_MEASURES` with dimensions epoch, layer and the axes;
+            ``train_accuracy`` and ``test_accuracy`` with epoch and the axes; ``loss`` with the axes.
+        """
+        epochs = list(self.history.epochs)
+        layers = list(range(len(self.history.final.weights)))
+        snapshots = [[weight_measures(w) for w in ensemble.weights] for ensemble in self.history.ensembles]
+        results = xr.Dataset()
+        for name in snapshots[0][0]:
+            stacked = torch.stack([torch.stack([layer[name] for layer in one]) for one in snapshots])
+            results[name] = self.label(stacked, "epoch", "layer", epoch=epochs, layer=layers)
+        for name, x, y in (
+            ("train_accuracy", self.x_train, self.y_train),
+            ("test_accuracy", self.x_test, self.y_test),
+        ):
+            stacked = torch.stack([accuracy(ensemble, x, y) for ensemble in self.history.ensembles])
+            results[name] = self.label(stacked, "epoch", epoch=epochs)
+        return results
+
+    def volume_results(self, n_points: int = 200) -> xr.Dataset:
+        """How each layer of the trained networks scales volume at test points.
+
+        Args:
+            n_points: test points of each member to look at, at least 1.
+
+        Returns:
+            With dimensions layer and the axes, ``log_volume``: median over the points of
+            `metrics.log_volume_change` (−∞ where more than half the points are flattened), and
+            ``flattened``: share of the points at which the layer flattens space.
+        """
+        Integer(at_least=1)("n_points", n_points)
+        final = self.history.final
+        # Members in blocks of modest size, so that the float64 intermediates stay small.
+        logs = torch.cat(
+            [
+                log_volume_change(final.select(block), self.x_test[block, :n_points])
+                for block in (slice(i, i + 100) for i in range(0, len(final), 100))
+            ],
+            dim=1,
+        )
+        layers = list(range(len(logs)))
+        return xr.Dataset(
+            {
+                "log_volume": self.label(logs.median(dim=2).values, "layer", layer=layers),
+                "flattened": self.label(torch.isneginf(logs).double().mean(dim=2), "layer", layer=layers),
+            }
+        )
+
+
+def spiral_sweep(
+    *,
+    activations: Sequence[str],
+    entanglements: Sequence[float],
+    seeds: Sequence[int],
+    hidden_layers: int = 5,
+    width: int = 50,
+    training: Training | None = None,
+    snapshots: Collection[int] | None = None,
+    noise: float = 0.0,
+    codimension: int = 1,
+    train_share: float = 0.67,
+) -> Sweep:
+    """Train one network for every combination of activation, entanglement and seed.
+
+    A seed fixes a member's spiral, split, initial weights and batch order; it is shared across activations
+    and entanglements, so that comparisons can be paired by seed.
+
+    Args:
+        activations: names from `helpers.activations`.
+        entanglements: ranges of φ, radians, each above 0.
+        seeds: at least one, each at least 0.
+        hidden_layers: how many, at least 1.
+        width: neurons in each, at least 1.
+        training: the protocol; by default the study's.
+        snapshots: epochs to keep; by default the last.
+        noise, codimension: see `datasets.spirals`.
+        train_share: see `datasets.Dataset.split`.
+
+    Raises:
+        TypeError: an argument has the wrong type.
+        ValueError: an argument is outside its range.
+    """
+    axes = {"activation": list(activations), "entanglement": list(entanglements), "seed": list(seeds)}
+    layer_sizes = [1 + codimension] + [width] * Integer(at_least=1)("hidden_layers", hidden_layers) + [2]
+    members = list(product(*axes.values()))
+    ensemble = Ensemble(layer_sizes, [m[0] for m in members], [m[2] for m in members])
+    parts: dict[tuple[float, int], tuple[Dataset, Dataset]] = {}
+    for entanglement, seed in product(axes["entanglement"], axes["seed"]):
+        data = spirals(entanglement, noise=noise, codimension=codimension, seed=seed)
+        parts[entanglement, seed] = data.split(train_share=train_share, seed=seed)
+    columns = [parts[entanglement, seed] for _, entanglement, seed in members]
+    x_train, y_train, x_test, y_test = (
+        torch.stack([getattr(pair[side], name) for pair in columns]) for side in (0, 1) for name in ("x", "y")
+    )
+    history = train(ensemble, x_train, y_train, training, snapshots=snapshots)
+    return Sweep(axes, history, x_train, y_train, x_test, y_test)
