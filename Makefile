@@ -1,0 +1,49 @@
+# The preset of parameters the chapters run with: quick, full or paper (see notebooks/params/).
+PRESET ?= quick
+PYTHON3 ?= python3
+VENV ?= .venv
+PY := $(VENV)/bin/python
+NPM := $(shell command -v npm)
+
+.PHONY: env book test lab results outputs clean
+
+# everything the other targets need: the pinned packages, the module itself and, where npm is found, the page's scripts
+env: $(VENV)/installed $(if $(NPM),book/node_modules/installed)
+
+# the executed book, in book/_build/html
+book: env
+	$(PY) book/make.py book --preset $(PRESET)
+
+# all checks; the book is built first because the page tests open it in a browser
+test: book
+	$(PY) -m ruff check .
+	$(PY) -m ruff format --check .
+	$(PY) -m mypy
+	$(PY) -m pytest
+
+# the chapters in JupyterLab, where the sliders compute live
+lab: env
+	$(PY) -m jupyterlab --notebook-dir=notebooks
+
+# the files under results/, computed anew: make results PRESET=full
+results: env
+	$(PY) book/make.py results --preset $(PRESET)
+
+# the stored outputs of the checked cells in notebooks/, computed anew
+outputs: env
+	$(PY) book/make.py outputs
+
+# what was built; the environment (.venv) and the npm packages stay
+clean:
+	rm -rf book/_build .pytest_cache .mypy_cache .ruff_cache .hypothesis
+
+$(VENV)/installed: requirements.txt constraints.txt pyproject.toml
+	@$(PYTHON3) -c 'import sys; sys.version_info >= (3, 11) or sys.exit("This book needs Python 3.11 or newer, but $(PYTHON3) is " + sys.version.split()[0] + "; name a newer one with make PYTHON3=...")'
+	$(PYTHON3) -m venv $(VENV)
+	$(PY) -m pip install -r requirements.txt
+	$(PY) -m pip install --no-deps -e .
+	touch $@
+
+book/node_modules/installed: book/package.json book/package-lock.json
+	cd book && npm ci --ignore-scripts
+	touch $@

@@ -1,0 +1,67 @@
+// Small repairs to the built page, loaded on every page before the theme's and the widgets' scripts.
+"use strict";
+
+// The theme's icon script must leave the icons of widgets alone: replacing them under a Play button stops it.
+window.FontAwesomeConfig = { observeMutations: false };
+
+// Widgets typeset their labels through the queue of MathJax 2; hand the elements to MathJax 3 instead.
+if (window.MathJax) {
+  const hub = {
+    Queue: (job) => {
+      const ready = window.MathJax.startup?.promise ?? Promise.resolve();
+      ready.then(() => window.MathJax.typesetPromise?.([job[2]]));
+    },
+  };
+  const startup = window.MathJax.startup ?? {};
+  window.MathJax.Hub = hub; // until MathJax 3 has loaded; its own object then takes the place of this one
+  window.MathJax.startup = {
+    ...startup,
+    ready: () => {
+      window.MathJax.startup.defaultReady();
+      window.MathJax.Hub = hub;
+    },
+  };
+}
+
+// Names and values of sliders and buttons for those who hear the page, from the texts beside them.
+function nameControls() {
+  for (const box of document.querySelectorAll(".widget-inline-hbox, .jupyter-widgets.widget-play")) {
+    const label = box.querySelector(".widget-label");
+    const name = label?.title || label?.textContent.trim() || "Slider";
+    const readout = box.querySelector(".widget-readout");
+    for (const handle of box.querySelectorAll('[role="slider"], .noUi-handle')) {
+      setAttribute(handle, "aria-label", name);
+      if (readout) setAttribute(handle, "aria-valuetext", readout.textContent.trim());
+    }
+    if (readout?.isContentEditable) {
+      setAttribute(readout, "role", "textbox");
+      setAttribute(readout, "aria-label", `${name}: value`);
+    }
+    for (const input of box.querySelectorAll("input, select, textarea")) {
+      if (!input.labels?.length) setAttribute(input, "aria-label", name);
+    }
+  }
+  for (const button of document.querySelectorAll(".widget-play button")) {
+    const icon = [...(button.querySelector("i")?.classList ?? [])].find((c) => /^fa-(play|pause|stop|step|repeat|retweet)/.test(c));
+    setAttribute(button, "aria-label", button.title || (icon ? icon.slice(3) : "Play"));
+  }
+}
+
+// Writing an attribute that has its value already would wake the observer below for ever.
+function setAttribute(element, name, value) {
+  if (element.getAttribute(name) !== value) element.setAttribute(name, value);
+}
+
+window.addEventListener("DOMContentLoaded", () => {
+  let asked = false;
+  const observer = new MutationObserver(() => {
+    if (asked) return;
+    asked = true;
+    requestAnimationFrame(() => {
+      asked = false;
+      nameControls();
+    });
+  });
+  observer.observe(document.body, { childList: true, subtree: true, characterData: true });
+  nameControls();
+});

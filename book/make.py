@@ -1,0 +1,300 @@
+"""Build the book: execute its chapters, stage them with the prose, and let Jupyter Book make the pages.
+
+`make book`, `make results` and `make outputs` call this file. A chapter is executed again only when something
+its result depends on has changed, and the pages in book/_build/html are replaced only by a build that went well.
+"""
+
+import argparse
+import hashlib
+import json
+import os
+import platform
+import re
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+import chapters
+import nbformat
+import psutil
+import yaml
+from chapters import BuildError, Record
+
+ROOT = Path(__file__).resolve().parents[1]
+QUICK_LIMIT, LONG_LIMIT = 600.0, 3 * 3600.0
+"""Seconds a chapter may take with the preset quick, and with any other."""
+
+CHECKED = "nbval-check-output"
+"""Tag of the cells whose output is kept in git and compared by nbval."""
+
+VENDORED = {
+    "@jupyter-widgets/html-manager/dist/embed.js": "widgets",
+    "@jupyter-widgets/html-manager/dist/embed.js.LICENSE.txt": "widgets",
+    "@jupyter-widgets/html-manager/dist/*.woff2": "widgets",
+    "mathjax/es5/tex-mml-chtml.js": "mathjax",
+    "mathjax/LICENSE": "mathjax",
+    "mathjax/es5/output/chtml/fonts/woff-v2/*.woff": "mathjax/output/chtml/fonts/woff-v2",
+}
+"""npm files a page needs, and their folder below book/assets/vendor."""
+
+
+@dataclass(frozen=True)
+class Chapter:
+    """A chapter as this run leaves it: its record, the executed notebook, and whether it ran just now."""
+
+    record: Record
+    notebook: Path
+    fresh: bool
+
+
+def chapter_names(root: Path) -> list[str]:
+    """Names of the notebooks in the table of contents, in reading order."""
+    toc = yaml.safe_load((root / "book/_toc.yml").read_text())
+    groups = [toc, *toc.get("parts", [])]
+    files = [entry["file"] for group in groups for entry in group.get("chapters", [])]
+    return [file.removeprefix("notebooks/") for file in files if file.startswith("notebooks/")]
+
+
+def execute_chapters(root: Path, preset: str, limit: float | None = None) -> list[Chapter]:
+    """Execute the chapters whose stored result is not the one wanted; the first failure stops the build.
+
+    Args:
+        root: the project's folder.
+        preset: name of the parameter set.
+        limit: seconds a chapter may take; by default what its preset allows.
+    """
+    limit = limit or (QUICK_LIMIT if preset == "quick" else LONG_LIMIT)
+    done = []
+    for name in chapter_names(root):
+        output = root / "book/_build/executed" / preset / f"{name}.ipynb"
+        record = chapters.stored_record(output, chapters.chapter_key(root, name, preset))
+        fresh = record is None
+        if record is None:
+            print(f"{name}: executing with the preset {preset} ...", flush=True)
+            record = chapters.execute(root, name, preset, output, limit=limit)
+        print(f"{name}: {'executed in' if fresh else 'kept; it took'} {record.seconds:.1f} s", flush=True)
+        done.append(Chapter(record, output, fresh))
+    return done
+
+
+def has_vendored(root: Path) -> bool:
+    """Whether every npm file the pages need is there."""
+    return all(list((root / "book/node_modules").glob(pattern)) for pattern in VENDORED)
+
+
+def stage(root: Path, done: Iterable[Chapter], status: str, source: Path) -> None:
+    """Put everything Sphinx reads into the folder `source`, made anew."""
+    shutil.rmtree(source, ignore_errors=True)
+    unread = shutil.ignore_patterns("_build", "node_modules", "package*.json", ".*")
+    shutil.copytree(root / "book", source / "book", ignore=unread)
+    (source / "notebooks").mkdir()
+    for chapter in done:
+        shutil.copy(chapter.notebook, source / "notebooks")
+    config = yaml.safe_load((root / "_config.yml").read_text())
+    if has_vendored(root):
+        for pattern, folder in VENDORED.items():
+            target = source / "book/assets/vendor" / folder
+            target.mkdir(parents=True, exist_ok=True)
+            for file in (root / "book/node_modules").glob(pattern):
+                shutil.copy(file, target)
+    else:
+        for setting in ("nb_ipywidgets_js", "mathjax_path"):
+            config["sphinx"]["config"].pop(setting, None)
+    (source / "_config.yml").write_text(yaml.safe_dump(config))
+    fill(source / "book/status.md", "<!-- chapters -->", status)
+    fill(source / "book/api.md", "<!-- modules -->", api_sections(root))
+
+
+def fill(page: Path, marker: str, text: str) -> None:
+    """Replace the `marker` of a staged page, if the book has that page, by `text`."""
+    if page.is_file():
+        page.write_text(page.read_text().replace(marker, text))
+
+
+def api_sections(root: Path) -> str:
+    """One section for each module of `helpers`, filled from its docstrings by autodoc."""
+    names = [f.stem for f in sorted((root / "helpers").glob("*.py")) if f.stem != "__init__"]
+    section = "## `helpers.{0}`\n\n```{{eval-rst}}\n.. automodule:: helpers.{0}\n   :members:\n```\n"
+    return "\n".join(section.format(name) for name in names)
+
+
+def table(done: Iterable[Chapter]) -> str:
+    """What the chapters cost, as a table to read in a terminal."""
+    done = list(done)
+    width = max([len(c.record.chapter) for c in done] + [7])
+    lines = [f"{'chapter':{width}}  {'seconds':>8}  {'peak MiB':>8}  result"]
+    for c in done:
+        r = c.record
+        result = "executed now" if c.fresh else f"kept, of {r.executed} UTC"
+        lines.append(f"{r.chapter:{width}}  {r.seconds:8.1f}  {r.peak_mib:8.0f}  {result}")
+    return "\n".join(lines)
+
+
+def status_text(root: Path, done: Iterable[Chapter], preset: str) -> str:
+    """The same table for the page on how the book was made, and what made it."""
+    rows = [
+        f"| {{doc}}`../notebooks/{r.chapter}` | {r.seconds:.1f} | {r.peak_mib:.0f} | {r.executed} |"
+        for r in (c.record for c in done)
+    ]
+    memory = psutil.virtual_memory().total / 2**30
+    facts = {
+        "Preset of parameters": f"`{preset}`",
+        "Python": platform.python_version(),
+        "PyTorch": installed("torch"),
+        "Machine": f"{os.cpu_count()} cores, {memory:.1f} GiB of memory, {processor()}",
+        "Commit": commit(root),
+        "Pages built": f"{datetime.now(UTC):%Y-%m-%d %H:%M} UTC",
+    }
+    costs = ["| chapter | seconds | peak MiB | executed (UTC) |", "|:--|--:|--:|:--|", *rows]
+    made = ["| made with | |", "|:--|:--|", *(f"| {name} | {value} |" for name, value in facts.items())]
+    return "\n".join([*costs, "", *made])
+
+
+def installed(package: str) -> str:
+    """The installed version of a package."""
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return "not installed"
+
+
+def processor() -> str:
+    """The processor's name as the system gives it."""
+    info = Path("/proc/cpuinfo")
+    lines = info.read_text().splitlines() if info.is_file() else []
+    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
+    return (names or [platform.processor() or platform.machine()])[0]
+
+
+def commit(root: Path) -> str:
+    """The commit checked out in `root`, and whether files differ from it."""
+    command = ["git", "-C", str(root), "describe", "--always", "--dirty= with local changes", "--abbrev=10"]
+    try:
+        return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
+    except (OSError, subprocess.CalledProcessError):
+        return "unknown"
+
+
+def pages_key(root: Path, done: Iterable[Chapter]) -> str:
+    """The hash of everything the pages depend on, besides the moment and commit at which they are built."""
+    prose = [f for f in (root / "book").iterdir() if f.is_file() and not f.name.startswith(".")]
+    files = chapters.file_hash(
+        root / "_config.yml",
+        root / "requirements.txt",
+        root / "constraints.txt",
+        *sorted(prose),
+        *chapters.files_below(root / "book/assets"),
+        *chapters.files_below(root / "helpers", ".py"),
+    )
+    whole = json.dumps([files, has_vendored(root), [c.record.digest for c in done]])
+    return hashlib.sha256(whole.encode()).hexdigest()
+
+
+def build_pages(root: Path, done: list[Chapter], preset: str) -> bool:
+    """Make the pages in book/_build/html; returns False where they were up to date.
+
+    Raises:
+        BuildError: Sphinx stopped or warned; the pages there were stay as they are.
+    """
+    build = root / "book/_build"
+    html, key_file, staging, source = (build / n for n in ("html", "pages.key", "staging", "source"))
+    key = pages_key(root, done)
+    if (html / "index.html").is_file() and key_file.is_file() and key_file.read_text() == key:
+        return False
+    stage(root, done, status_text(root, done, preset), source)
+    shutil.rmtree(staging, ignore_errors=True)
+    print("Jupyter Book: making the pages ...", flush=True)
+    command = [str(Path(sys.executable).with_name("jupyter-book")), "build", str(source)]
+    command += ["--toc", str(source / "book/_toc.yml"), "--path-output", str(staging), "-W", "-n", "--keep-going"]
+    run = subprocess.run(command, capture_output=True, text=True, env=chapters.environment(root))
+    made = staging / "_build/html"
+    if run.returncode or not (made / "index.html").is_file():
+        log = re.sub(r"\x1b\[[0-9;]*m", "", run.stdout + run.stderr).splitlines()
+        complaints = [line for line in log if re.search("WARNING|ERROR|CRITICAL", line)] or log[-40:]
+        text = "\n".join(complaints)
+        raise BuildError(f"Sphinx does not accept the pages:\n{text}")
+    key_file.unlink(missing_ok=True)
+    old = build / "html.old"
+    shutil.rmtree(old, ignore_errors=True)
+    if html.exists():
+        os.replace(html, old)
+    os.replace(made, html)
+    key_file.write_text(key)
+    shutil.rmtree(old, ignore_errors=True)
+    shutil.rmtree(staging, ignore_errors=True)
+    return True
+
+
+def make_book(root: Path, preset: str) -> None:
+    """Execute what must be executed, make the pages, and say what it cost and where the book is."""
+    done = execute_chapters(root, preset)
+    new = build_pages(root, done, preset)
+    print(f"\n{table(done)}\n")
+    if not has_vendored(root):
+        print("npm's packages are not installed: the pages load widgets and formulas from public hosts.")
+    address = (root / "book/_build/html/index.html").as_uri()
+    print(f"The book {'is ready' if new else 'was up to date'}: {address}")
+
+
+def make_results(root: Path, preset: str) -> None:
+    """Execute every chapter with `save_results=True`, which makes it write its files under results/."""
+    done = []
+    for name in chapter_names(root):
+        print(f"{name}: computing its results with the preset {preset} ...", flush=True)
+        output = root / "book/_build/results" / preset / f"{name}.ipynb"
+        record = chapters.execute(root, name, preset, output, limit=LONG_LIMIT, extra={"save_results": True})
+        done.append(Chapter(record, output, fresh=True))
+    print(f"\n{table(done)}")
+
+
+def make_outputs(root: Path) -> None:
+    """Execute every notebook with its defaults; keep the checked cells' outputs in git's copy of it."""
+    for notebook in sorted((root / "notebooks").glob("*.ipynb")):
+        print(f"{notebook.stem}: executing with its defaults ...", flush=True)
+        output = root / "book/_build/outputs" / notebook.name
+        chapters.execute(root, notebook.stem, None, output, limit=QUICK_LIMIT)
+        kept = keep_checked(chapters.read_notebook(output))
+        partial = notebook.with_suffix(".partial")
+        nbformat.write(kept, partial)  # type: ignore[no-untyped-call]
+        os.replace(partial, notebook)
+
+
+def keep_checked(notebook: Any) -> Any:
+    """Strip a notebook of all outputs but those of the checked cells, and of what changes at every execution.
+
+    Every code cell keeps its execution count, because nbval does not compare a cell that has none.
+    """
+    for cell in notebook.cells:
+        cell.metadata = chapters.lasting(cell.metadata)
+        if not cell.metadata.get("tags"):
+            cell.metadata.pop("tags", None)
+        if cell.cell_type == "code" and CHECKED not in cell.metadata.get("tags", []):
+            cell.outputs = []
+    name = {"display_name": "Python 3", "language": "python", "name": "python3"}
+    notebook.metadata = {"kernelspec": name, "language_info": {"name": "python"}}
+    return notebook
+
+
+def main() -> None:
+    """Do what the command line asks; a failure is one block of text and exit code 1."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
+    parser.add_argument("target", choices=["book", "results", "outputs"])
+    parser.add_argument("--preset", default="quick", help="a folder below notebooks/params")
+    arguments = parser.parse_args()
+    try:
+        if arguments.target == "outputs":
+            make_outputs(ROOT)
+        else:
+            {"book": make_book, "results": make_results}[arguments.target](ROOT, arguments.preset)
+    except BuildError as error:
+        sys.exit(f"\n{error}\n\nThe pages of the last good build, if there was one, are as they were.")
+
+
+if __name__ == "__main__":
+    main()
