@@ -44,7 +44,8 @@ class Activation:
         """Return ψ'(z), elementwise and exact up to rounding, by automatic differentiation."""
         with torch.enable_grad():
             z = z.detach().requires_grad_()
-            return torch.autograd.grad(self.function(z, *slope).sum(), z)[0]
+            (derivative,) = torch.autograd.grad(self.function(z, *slope).sum(), z)
+            return derivative
 
 
 def _prelu(z: Tensor, slope: Tensor) -> Tensor:

@@ -8,6 +8,7 @@ from importlib.resources import files
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import xarray as xr
 import yaml
 from scipy import stats
@@ -119,7 +120,7 @@ def decide(claim: Claim, results: xr.Dataset) -> Verdict:
         try:
             values = _per_seed(part, results)
         except KeyError as error:
-            return Verdict(claim, CANNOT, f"the results lack {error}", ())
+            return Verdict(claim, CANNOT, f"the results lack what {part.label!r} needs: {error.args[0]}", ())
         if values.sizes["seed"] < claim.seeds:
             few = f"{values.sizes['seed']} seeds, where the rule asks for {claim.seeds}"
             return Verdict(claim, CANNOT, few, ())
@@ -236,7 +237,8 @@ def share_due_to_smallest(results: xr.Dataset, measure: str) -> xr.DataArray:
     term as a share of the whole.
     """
     dims = ["layer", "entanglement"]
-    condition, smallest = np.log(results[measure]), -np.log(results["eigenvalue_min"])
+    condition: xr.DataArray = xr.apply_ufunc(np.log, results[measure])
+    smallest: xr.DataArray = -xr.apply_ufunc(np.log, results["eigenvalue_min"])
     covariance = ((condition - condition.mean(dims)) * (smallest - smallest.mean(dims))).mean(dims)
     return covariance / condition.var(dims)
 
@@ -262,6 +264,29 @@ STATISTICS: Mapping[str, Callable[[xr.Dataset, str], xr.DataArray]] = {
         mean,
     )
 }
+
+
+def beside_reported(claim: Claim, values: xr.DataArray) -> pd.DataFrame:
+    """Return our means with their 95 % intervals beside the study's numbers, for a claim that has a table.
+
+    Args:
+        claim: a claim whose ``reported`` has entanglements and a row of numbers for each layer.
+        values: dimensions entanglement, layer and seed.
+
+    Returns:
+        One row for each layer and source, one column for each entanglement.
+    """
+    rows: dict[tuple[str, str], list[str]] = {}
+    entanglements = claim.reported["entanglement"]
+    for layer, numbers in claim.reported["layer"].items():
+        rows[f"L{layer}", "study"] = [f"{number:.2f}" for number in numbers]
+        rows[f"L{layer}", "ours"] = [
+            f"{bootstrap_interval(values.sel(layer=layer, entanglement=entanglement)):.2f}"
+            for entanglement in entanglements
+        ]
+    table = pd.DataFrame.from_dict(rows, orient="index", columns=entanglements)
+    table.index = pd.MultiIndex.from_tuples(list(rows), names=["layer", "source"])
+    return table.rename_axis(columns="entanglement")
 
 
 def verdict_table(verdicts: Sequence[Verdict]) -> str:

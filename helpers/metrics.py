@@ -20,7 +20,8 @@ def accuracy(ensemble: Ensemble, x: Tensor, y: Tensor) -> Tensor:
         x: points, ``[n_networks, n_points, n_in]`` or ``[n_points, n_in]``.
         y: classes, ``[n_networks, n_points]`` or ``[n_points]``.
     """
-    return (ensemble(x).argmax(dim=2) == y).double().mean(dim=1)
+    hits: Tensor = ensemble(x).argmax(dim=2) == y
+    return hits.double().mean(dim=1)
 
 
 # Every measure that takes only singular values needs no square matrix; those of eigenvalues do.
@@ -60,7 +61,8 @@ def singular_values(weight: Tensor) -> Tensor:
     Returns:
         ``[..., min(n_out, n_in)]``.
     """
-    return torch.linalg.svdvals(weight.detach().double())
+    sigma: Tensor = torch.linalg.svdvals(weight.detach().double())
+    return sigma
 
 
 def eigenvalues(weight: Tensor) -> Tensor:
@@ -77,7 +79,7 @@ def eigenvalues(weight: Tensor) -> Tensor:
     """
     if weight.dim() < 2 or weight.shape[-1] != weight.shape[-2]:
         raise ValueError(f"weight must have shape [..., n, n] to have eigenvalues, got {list(weight.shape)}.")
-    values = torch.linalg.eigvals(weight.detach().double())
+    values: Tensor = torch.linalg.eigvals(weight.detach().double())
     return values.gather(-1, values.abs().argsort(dim=-1, descending=True, stable=True))
 
 

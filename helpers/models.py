@@ -57,10 +57,7 @@ class Ensemble(nn.Module):
         self.weights, self.biases = nn.ParameterList(), nn.ParameterList()
         for n_in, n_out in zip(self.layer_sizes, self.layer_sizes[1:], strict=False):
             bound = n_in**-0.5
-            drawn = [
-                torch.empty(n_out * (n_in + 1)).uniform_(-bound, bound, generator=stream)
-                for stream in streams
-            ]
+            drawn = [torch.empty(n_out * (n_in + 1)).uniform_(-bound, bound, generator=stream) for stream in streams]
             layer = torch.stack(drawn)
             self.weights.append(layer[:, : n_out * n_in].reshape(-1, n_out, n_in))
             self.biases.append(layer[:, n_out * n_in :].clone())
@@ -120,8 +117,7 @@ class Ensemble(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Return the logits, ``[n_networks, n_points, n_out]``; x as in `pre_activations`."""
-        for _, logits in self.pre_activations(x):
-            pass
+        *_, (_, logits) = self.pre_activations(x)
         return logits
 
     def select(self, members: Sequence[int] | slice) -> Ensemble:

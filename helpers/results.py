@@ -17,8 +17,8 @@ import numpy as np
 import psutil
 import xarray as xr
 
-# Enough for every table and figure, and a third of the size of full float64.
-SIGNIFICANT_DIGITS = 5
+# Enough for every table and figure, and a fraction of the size of float64.
+SIGNIFICANT_DIGITS = 4
 
 
 def provenance(parameters: Mapping[str, Any], *, wall_seconds: float) -> dict[str, Any]:
@@ -56,7 +56,7 @@ def save(results: xr.Dataset, path: str | Path, made_by: Mapping[str, Any]) -> N
     """Save labelled arrays as compressed netCDF, whole or not at all.
 
     Args:
-        results: the arrays; floats are kept to 5 significant digits.
+        results: the arrays; floats are kept to 4 significant digits.
         path: where to; the folder must exist.
         made_by: what made them, from `provenance`.
 
@@ -80,9 +80,7 @@ def save(results: xr.Dataset, path: str | Path, made_by: Mapping[str, Any]) -> N
     handle, temporary = tempfile.mkstemp(dir=path.parent, suffix=".part")
     os.close(handle)
     try:
-        results.assign_attrs(provenance=json.dumps(made_by)).to_netcdf(
-            temporary, engine="netcdf4", encoding=encoding
-        )
+        results.assign_attrs(provenance=json.dumps(made_by)).to_netcdf(temporary, engine="netcdf4", encoding=encoding)
         os.chmod(temporary, 0o644)
         os.replace(temporary, path)
     finally:

@@ -64,14 +64,10 @@ def bootstrap_interval(values: ArrayLike, *, confidence: float = 0.95, seed: int
         method="BCa",
         rng=np.random.default_rng(seed),
     )
-    return Interval(
-        mean, float(result.confidence_interval.low), float(result.confidence_interval.high), len(array)
-    )
+    return Interval(mean, float(result.confidence_interval.low), float(result.confidence_interval.high), len(array))
 
 
-def paired_interval(
-    first: ArrayLike, second: ArrayLike, *, confidence: float = 0.95, seed: int = 0
-) -> Interval:
+def paired_interval(first: ArrayLike, second: ArrayLike, *, confidence: float = 0.95, seed: int = 0) -> Interval:
     """Bootstrap interval of the mean of ``first − second``, paired by position (the same seeds in both).
 
     Raises:
@@ -79,9 +75,7 @@ def paired_interval(
     """
     a, b = np.asarray(first, dtype=float), np.asarray(second, dtype=float)
     if a.shape != b.shape:
-        raise ValueError(
-            f"first and second must have the same shape to be paired, got {a.shape} and {b.shape}."
-        )
+        raise ValueError(f"first and second must have the same shape to be paired, got {a.shape} and {b.shape}.")
     return bootstrap_interval(a - b, confidence=confidence, seed=seed)
 
 
@@ -127,9 +121,7 @@ def interval_over(values: xr.DataArray, dim: str = "seed", *, confidence: float 
         ValueError: the dimension is missing or has fewer than two entries.
     """
     if dim not in values.dims or values.sizes[dim] < 2:
-        raise ValueError(
-            f"values must have at least two entries along {dim!r}, got dimensions {dict(values.sizes)}."
-        )
+        raise ValueError(f"values must have at least two entries along {dim!r}, got dimensions {dict(values.sizes)}.")
     n = values.sizes[dim]
     half = values.std(dim, ddof=1) / n**0.5 * stats.t.ppf((1 + confidence) / 2, n - 1)
     mean = values.mean(dim)

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import product
 from typing import Any
 
@@ -13,7 +14,7 @@ from torch import Tensor
 
 from helpers.checks import Integer
 from helpers.datasets import Dataset, spirals
-from helpers.metrics import accuracy, log_volume_change, weight_measures
+from helpers.metrics import accuracy, log_area_change, log_volume_change, weight_measures
 from helpers.models import Ensemble
 from helpers.training import History, Training, train
 
@@ -89,7 +90,7 @@ class Sweep:
             results[name] = self.label(stacked, "epoch", epoch=epochs)
         return results
 
-    def volume_results(self, n_points: int = 200) -> xr.Dataset:
+    def volume_results(self, n_points: int = 100) -> xr.Dataset:
         """How each layer of the trained networks scales volume at test points.
 
         Args:
@@ -97,23 +98,23 @@ class Sweep:
 
         Returns:
             With dimensions layer and the axes, ``log_volume``: median over the points of
-            `metrics.log_volume_change` (−∞ where more than half the points are flattened), and
-            ``flattened``: share of the points at which the layer flattens space.
+            `metrics.log_volume_change` (−∞ where more than half the points are flattened), ``flattened``:
+            share of the points at which the layer flattens space, and ``log_area``: median of
+            `metrics.log_area_change` of all layers up to this one.
         """
         Integer(at_least=1)("n_points", n_points)
         final = self.history.final
         # Members in blocks of modest size, so that the float64 intermediates stay small.
-        logs = torch.cat(
-            [
-                log_volume_change(final.select(block), self.x_test[block, :n_points])
-                for block in (slice(i, i + 100) for i in range(0, len(final), 100))
-            ],
-            dim=1,
+        blocks = [slice(i, i + 100) for i in range(0, len(final), 100)]
+        logs, areas = (
+            torch.cat([change(final.select(b), self.x_test[b, :n_points]) for b in blocks], dim=1)
+            for change in (log_volume_change, log_area_change)
         )
         layers = list(range(len(logs)))
         return xr.Dataset(
             {
                 "log_volume": self.label(logs.median(dim=2).values, "layer", layer=layers),
+                "log_area": self.label(areas.median(dim=2).values, "layer", layer=layers),
                 "flattened": self.label(torch.isneginf(logs).double().mean(dim=2), "layer", layer=layers),
             }
         )
@@ -145,14 +146,19 @@ def spiral_sweep(
         width: neurons in each, at least 1.
         training: the protocol; by default the study's.
         snapshots: epochs to keep; by default the last.
-        noise, codimension: see `datasets.spirals`.
+        noise: see `datasets.spirals`.
+        codimension: see `datasets.spirals`.
         train_share: see `datasets.Dataset.split`.
 
     Raises:
         TypeError: an argument has the wrong type.
         ValueError: an argument is outside its range.
     """
-    axes = {"activation": list(activations), "entanglement": list(entanglements), "seed": list(seeds)}
+    axes: dict[str, list[Any]] = {
+        "activation": list(activations),
+        "entanglement": list(entanglements),
+        "seed": list(seeds),
+    }
     layer_sizes = [1 + codimension] + [width] * Integer(at_least=1)("hidden_layers", hidden_layers) + [2]
     members = list(product(*axes.values()))
     ensemble = Ensemble(layer_sizes, [m[0] for m in members], [m[2] for m in members])
@@ -166,3 +172,34 @@ def spiral_sweep(
     )
     history = train(ensemble, x_train, y_train, training, snapshots=snapshots)
     return Sweep(axes, history, x_train, y_train, x_test, y_test)
+
+
+def density_cost(sweep: Sweep, training: Training) -> xr.DataArray:
+    """Time of |det Dg| for all layers and training points, as a share of the training time.
+
+    For each seed, the members with this seed are trained for one epoch, whose time stands for all epochs,
+    and then `metrics.log_volume_change` is timed on the same members and all their training points.
+
+    Args:
+        sweep: the networks.
+        training: the protocol they were trained with, at least one epoch.
+
+    Returns:
+        Ratios, dimension seed.
+
+    Raises:
+        ValueError: the protocol has no epoch.
+    """
+    Integer(at_least=1)("epochs", training.epochs)
+    one_epoch = replace(training, epochs=1)
+    seeds = list(sweep.axes["seed"])
+    shares = []
+    for number in range(len(seeds)):
+        members = slice(number, None, len(seeds))  # seed is the innermost axis
+        ensemble, x, y = sweep.history.final.select(members), sweep.x_train[members], sweep.y_train[members]
+        start = time.perf_counter()
+        train(ensemble, x, y, one_epoch)
+        trained = time.perf_counter()
+        log_volume_change(ensemble, x)
+        shares.append((time.perf_counter() - trained) / ((trained - start) * training.epochs))
+    return xr.DataArray(shares, dims="seed", coords={"seed": seeds})

@@ -117,7 +117,9 @@ def train(
     """
     training = training or Training()
     wanted = sorted(set(snapshots if snapshots is not None else [training.epochs]))
-    for epoch in wanted or [None]:
+    if not wanted:
+        raise ValueError("snapshots must name at least one epoch, got none.")
+    for epoch in wanted:
         Integer(at_least=0, at_most=training.epochs)("snapshots", epoch)
     n_networks = len(ensemble)
     if x.dim() == 2:

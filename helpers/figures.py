@@ -1,0 +1,174 @@
+"""Figures. They draw what they are given; none of them trains or measures a network."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import matplotlib as mpl
+import numpy as np
+import torch
+import xarray as xr
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from torch import Tensor
+
+from helpers.datasets import Dataset
+from helpers.models import Ensemble
+from helpers.statistics import interval_over
+
+# Okabe and Ito's blue and vermilion can be told apart with any colour vision, and by their lightness in grey.
+CLASS_COLOURS = ("#0072B2", "#D55E00")
+CLASS_MARKERS = ("o", "s")
+
+
+def layer_colours(n_layers: int) -> list[tuple[float, float, float, float]]:
+    """Return one colour for each layer, dark for the first to light for the last."""
+    return [mpl.colormaps["viridis"](0.9 * i / max(n_layers - 1, 1)) for i in range(n_layers)]
+
+
+def new_figure(n_rows: int, n_columns: int, *, width: float, height: float) -> tuple[Figure, list[Axes]]:
+    """Return a figure of so many inches with its axes, row by row; it belongs to no global state."""
+    figure = Figure(figsize=(width, height), layout="constrained", facecolor="white")
+    axes = figure.subplots(n_rows, n_columns, squeeze=False)
+    for ax in axes.flat:
+        ax.spines[["top", "right"]].set_visible(False)
+    return figure, list(axes.flat)
+
+
+def draw_spirals(ax: Axes, data: Dataset, *, size: float = 4) -> None:
+    """Scatter the first two coordinates of the points, each class with its colour and marker."""
+    for label, (colour, marker) in enumerate(zip(CLASS_COLOURS, CLASS_MARKERS, strict=True)):
+        points = data.x[data.y == label]
+        ax.scatter(points[:, 0], points[:, 1], s=size, c=colour, marker=marker, linewidths=0, label=f"class {label}")
+    ax.set_aspect("equal")
+
+
+def draw_matrix(ax: Axes, weight: Tensor, *, numbers: bool = False) -> None:
+    """Show a matrix as a heatmap, blue for negative and red for positive entries.
+
+    Args:
+        ax: where to draw.
+        weight: ``[n_out, n_in]``.
+        numbers: also print every entry with two decimals.
+    """
+    values = weight.detach().numpy()
+    limit = float(np.abs(values).max()) or 1.0
+    image = ax.imshow(values, cmap="RdBu_r", vmin=-limit, vmax=limit)
+    ax.set(xlabel="from neuron", ylabel="to neuron")
+    if numbers:
+        for (row, column), value in np.ndenumerate(values):
+            colour = "white" if abs(value) > 0.6 * limit else "black"
+            ax.text(column, row, f"{value:.2f}", ha="center", va="center", fontsize=6, color=colour)
+    ax.figure.colorbar(image, ax=ax, shrink=0.8, label="weight")
+
+
+def draw_regions(ax: Axes, ensemble: Ensemble, member: int, data: Dataset, *, n_pixels: int = 120) -> None:
+    """Show a member's probability of class 1 over the plane, with the points of a data set.
+
+    Args:
+        ax: where to draw.
+        ensemble: networks with two inputs and two outputs.
+        member: which of them.
+        data: points in the plane.
+        n_pixels: resolution of each side.
+    """
+    reach = 1.1 * float(data.x.abs().max())
+    line = torch.linspace(-reach, reach, n_pixels)
+    v, u = torch.meshgrid(line, line, indexing="ij")
+    with torch.no_grad():
+        logits = ensemble.select([member])(torch.stack([u.flatten(), v.flatten()], dim=1))[0]
+    probability = logits.softmax(dim=1)[:, 1].view(n_pixels, n_pixels).numpy()
+    colours = mpl.colors.LinearSegmentedColormap.from_list("classes", [CLASS_COLOURS[0], "white", CLASS_COLOURS[1]])
+    box = (-reach, reach, -reach, reach)
+    ax.imshow(probability, extent=box, origin="lower", cmap=colours, vmin=0, vmax=1, alpha=0.45)
+    ax.contour(probability, [0.5], extent=box, colors="black", linewidths=0.8)
+    draw_spirals(ax, data, size=1.5)
+    ax.set_xticks([])
+    ax.set_yticks([])
+
+
+def draw_eigenvalues(ax: Axes, values: Tensor, *, radius: float | None = None) -> None:
+    """Plot eigenvalues in the complex plane with the unit circle.
+
+    Args:
+        ax: where to draw.
+        values: complex eigenvalues, ``[n]``.
+        radius: half the side of the picture; by default a little more than the largest modulus.
+    """
+    turn = np.linspace(0, 2 * np.pi, 200)
+    ax.plot(np.cos(turn), np.sin(turn), color="0.6", linewidth=0.8)
+    ax.scatter(values.real, values.imag, s=12, c="#009E73", edgecolors="black", linewidths=0.3)
+    reach = radius or 1.15 * max(1.0, float(values.abs().max()))
+    ax.set(xlim=(-reach, reach), ylim=(-reach, reach), aspect="equal", xlabel="Re λ", ylabel="Im λ")
+
+
+def plot_over(
+    values: xr.DataArray, along: str, *, panels: str = "activation", label: str, height: float = 3.2
+) -> Figure:
+    """Plot one line for each layer, mean over seeds with its 95 % interval, one panel for each activation.
+
+    Args:
+        values: dimensions ``along``, ``panels``, ``layer`` and ``seed``.
+        along: dimension of the horizontal axis.
+        panels: dimension that gets a panel for each entry.
+        label: name of the vertical axis.
+        height: of one row of panels, inches.
+
+    Raises:
+        ValueError: the dimensions are others.
+    """
+    if set(values.dims) != {along, panels, "layer", "seed"}:
+        raise ValueError(f"values must have dimensions {along}, {panels}, layer and seed, got {values.dims}.")
+    names = values[panels].values
+    n_columns = min(len(names), 5)
+    n_rows = -(-len(names) // n_columns)
+    width = 4.0 if n_columns < 3 else 2.6
+    figure, axes = new_figure(n_rows, n_columns, width=width * n_columns, height=height * n_rows)
+    colours = layer_colours(values.sizes["layer"])
+    bands = interval_over(values)
+    for ax, name in zip(axes, names, strict=False):
+        for colour, layer in zip(colours, values["layer"].values, strict=True):
+            band = bands.sel({panels: name, "layer": layer})
+            ax.plot(band[along], band["mean"], color=colour, marker="o", markersize=3, label=f"L{layer}")
+            ax.fill_between(band[along], band["low"], band["high"], color=colour, alpha=0.25, linewidth=0)
+        ax.set_title(str(name))
+        ax.set_xlabel(along)
+        ax.sharey(axes[0])
+    for ax in axes[len(names) :]:
+        ax.remove()
+    axes[0].set_ylabel(label)
+    axes[0].legend(frameon=False, fontsize=8)
+    return figure
+
+
+def plot_against_reported(
+    values: xr.DataArray, reported: dict[int, Sequence[float]], entanglements: Sequence[float], *, label: str
+) -> Figure:
+    """Plot ours (mean and 95 % interval over seeds) beside a study's single numbers, one panel a layer.
+
+    Args:
+        values: dimensions entanglement, layer and seed.
+        reported: for each layer the study's numbers, in the order of ``entanglements``.
+        entanglements: of the study's numbers.
+        label: name of the vertical axis.
+    """
+    figure, axes = new_figure(1, len(reported), width=2.3 * len(reported), height=3.0)
+    bands = interval_over(values)
+    for ax, (layer, numbers) in zip(axes, reported.items(), strict=True):
+        band = bands.sel(layer=layer)
+        errors = [band["mean"] - band["low"], band["high"] - band["mean"]]
+        ax.errorbar(
+            band["entanglement"],
+            band["mean"],
+            errors,
+            color=CLASS_COLOURS[0],
+            marker="o",
+            capsize=2,
+            label="ours",
+        )
+        ax.plot(entanglements, numbers, color=CLASS_COLOURS[1], marker="s", linestyle="--", label="study")
+        ax.set(title=f"L{layer}", xlabel="entanglement")
+        ax.sharey(axes[0])
+    axes[0].set_ylabel(label)
+    axes[0].legend(frameon=False, fontsize=8)
+    return figure
