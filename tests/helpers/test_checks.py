@@ -7,7 +7,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from helpers.checks import Choice, Flag, Integer, ListOf, Real, check_namespace, check_parameters
@@ -136,6 +136,7 @@ def test_other_text_gets_no_hint():
     assert "YAML" not in str(caught.value)
 
 
+@settings(deadline=None)
 @given(st.integers(), st.integers(), st.integers())
 def test_integer_bounds_are_those_of_arithmetic(value, low, high):
     rule = Integer(at_least=low, at_most=high)
@@ -146,6 +147,7 @@ def test_integer_bounds_are_those_of_arithmetic(value, low, high):
             rule("n", value)
 
 
+@settings(deadline=None)
 @given(st.floats(), st.floats(-10, 10))
 def test_real_bounds_are_those_of_arithmetic(value, low):
     rule = Real(above=low)

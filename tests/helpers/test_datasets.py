@@ -42,6 +42,7 @@ def test_spiral_distance_against_brute_force(entanglement, phi_min):
     assert exact == pytest.approx(brute, rel=2e-3)
 
 
+@settings(deadline=None)
 @given(st.floats(0.1, 30), st.floats(0.05, 20), st.floats(0.01, 100))
 def test_spiral_distance_scales_with_the_radius(entanglement, phi_min, radius):
     unit = spiral_distance(entanglement, radius=1.0, phi_min=phi_min)
@@ -119,6 +120,7 @@ def test_global_states_stay():
     assert np.array_equal(np.random.get_state()[1], before[1])  # noqa: NPY002
 
 
+@settings(deadline=None)
 @given(st.integers(2, 60), st.floats(0.01, 0.99), st.integers(0, 1000))
 def test_split_is_a_partition(n, share, seed):
     data = Dataset(torch.arange(n).float()[:, None], torch.arange(n) % 2)

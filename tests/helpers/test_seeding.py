@@ -5,7 +5,7 @@ import random
 import numpy as np
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from helpers.seeding import numpy_stream, torch_stream
@@ -25,12 +25,14 @@ STREAMS = pytest.mark.parametrize("draw", [from_numpy, from_torch])
 
 
 @STREAMS
+@settings(deadline=None)
 @given(seed=SEEDS, purpose=st.text())
 def test_same_seed_and_purpose_same_numbers(draw, seed, purpose):
     assert draw(seed, purpose) == draw(seed, purpose)
 
 
 @STREAMS
+@settings(deadline=None)
 @given(seed=SEEDS, other=SEEDS)
 def test_other_seed_other_numbers(draw, seed, other):
     assert (draw(seed, "noise") == draw(other, "noise")) == (seed == other)
