@@ -8,9 +8,12 @@ from __future__ import annotations
 
 import ast
 import math
+import operator
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
+
+import numpy as np
 
 
 class Rule(Protocol):
@@ -38,7 +41,7 @@ def _refusal(name: str, allowed: str, value: object) -> str:
 
 def _bounds(above: float | None, at_least: float | None, at_most: float | None) -> str:
     parts = [
-        f"{word} {bound:g}"
+        f"{word} {bound:.10g}"
         for word, bound in (("above", above), ("at least", at_least), ("at most", at_most))
         if bound is not None
     ]
@@ -60,9 +63,12 @@ class Real:
 
     def __call__(self, name: str, value: Any) -> float:
         """See `Rule`."""
-        if isinstance(value, bool) or not hasattr(value, "__float__") or isinstance(value, str):
+        if isinstance(value, bool | np.bool_ | str) or not hasattr(value, "__float__"):
             raise TypeError(_refusal(name, self.allowed, value))
-        number = float(value)
+        try:
+            number = float(value)
+        except OverflowError:
+            number = math.inf
         if (
             not math.isfinite(number)
             or (self.above is not None and number <= self.above)
@@ -87,9 +93,12 @@ class Integer:
 
     def __call__(self, name: str, value: Any) -> int:
         """See `Rule`."""
-        if isinstance(value, bool) or not hasattr(value, "__index__"):
+        try:
+            number = operator.index(value)
+        except TypeError:
+            number = None
+        if number is None or isinstance(value, bool):
             raise TypeError(_refusal(name, self.allowed, value))
-        number = int(value)
         if (self.at_least is not None and number < self.at_least) or (
             self.at_most is not None and number > self.at_most
         ):

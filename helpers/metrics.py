@@ -162,8 +162,7 @@ def log_volume_change(ensemble: Ensemble, x: Tensor) -> Tensor:
                 gram = torch.linalg.slogdet(weight).logabsdet
             factors.append(gram[:, None] + slope.abs().log().sum(dim=2))
         else:
-            gram = torch.einsum("npo,noi,noj->npij", slope.square(), weight, weight)
-            factors.append(torch.linalg.slogdet(gram).logabsdet / 2)
+            factors.append(_log_volume(slope[..., None] * weight[:, None]))
     return torch.stack(factors)
 
 
@@ -197,5 +196,13 @@ def log_area_change(ensemble: Ensemble, x: Tensor) -> Tensor:
         step = weight.expand(-1, z.shape[1], -1, -1) if jacobian is None else weight @ jacobian
         slope = double.derivative(z, layer) if layer < len(double.slopes) else torch.ones_like(z)
         jacobian = slope[..., None] * step
-        factors.append(torch.linalg.slogdet(jacobian.transpose(2, 3) @ jacobian).logabsdet / 2)
+        factors.append(_log_volume(jacobian))
     return torch.stack(factors)
+
+
+def _log_volume(jacobian: Tensor) -> Tensor:
+    """log √det(JᵀJ) of tall matrices, Σ log σᵢ; −∞ where they lack full rank to working precision."""
+    sigma = torch.linalg.svdvals(jacobian)
+    # The usual threshold of numerical rank; rounding would otherwise leave a finite value of no meaning.
+    floor = sigma[..., :1] * max(jacobian.shape[-2:]) * torch.finfo(sigma.dtype).eps
+    return torch.where(sigma > floor, sigma, 0.0).log().sum(dim=-1)

@@ -147,12 +147,15 @@ class Ensemble(nn.Module):
         modules: list[nn.Module] = []
         with torch.no_grad():
             for layer, (weight, bias) in enumerate(zip(self.weights, self.biases, strict=True)):
-                linear = nn.Linear(weight.shape[2], weight.shape[1], dtype=weight.dtype)
+                # Skipping the initialisation also leaves the global random state alone.
+                linear = nn.utils.skip_init(  # type: ignore[no-untyped-call]
+                    nn.Linear, weight.shape[2], weight.shape[1], dtype=weight.dtype
+                )
                 linear.weight.copy_(weight[index])
                 linear.bias.copy_(bias[index])
                 modules.append(linear)
                 if layer < len(self.slopes):
-                    modules.append(psi.module())
+                    modules.append(psi.module().to(weight.dtype))
                     if isinstance(modules[-1], nn.PReLU):
                         modules[-1].weight.copy_(self.slopes[layer][index])
         return nn.Sequential(*modules)

@@ -91,7 +91,6 @@ def test_building_leaves_the_global_state():
     assert torch.equal(torch.get_rng_state(), before)
 
 
-@pytest.mark.xfail(strict=True, reason="nn.Linear(…) initialises itself from the global generator")
 def test_extracting_a_member_leaves_the_global_state(mixed):
     before = torch.get_rng_state()
     mixed.member(0)
@@ -141,7 +140,6 @@ def test_member_is_a_plain_copy(mixed):
     assert all(torch.equal(p, q) for p, q in zip(before, parameters(mixed), strict=True))
 
 
-@pytest.mark.xfail(strict=True, reason="nn.PReLU stays float32", raises=(AssertionError, RuntimeError))
 def test_member_has_the_ensembles_precision():
     ensemble = Ensemble([2, 3, 2], ["prelu"], [0]).double()
     with torch.no_grad():
