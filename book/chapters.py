@@ -164,11 +164,11 @@ def execute(
         os.replace(partial, output.with_suffix(".json"))
         return record
     except subprocess.TimeoutExpired:
-        stop(child.pid)
+        stop(child)
         reason = f"stopped after the time limit of {limit:g} s"
         raise BuildError(failure_text(chapter, partial, reason)) from None
     except KeyboardInterrupt:
-        stop(child.pid)
+        stop(child)
         raise
     finally:
         partial.unlink(missing_ok=True)
@@ -182,12 +182,11 @@ def environment(root: Path) -> dict[str, str]:
     return {**os.environ, "EXPLORERS": "frames", "PYTHONPATH": path}
 
 
-def stop(pid: int) -> None:
+def stop(child: subprocess.Popen[bytes]) -> None:
     """Kill a process and what it started: the kernel is a grandchild that would go on computing."""
-    family = [*psutil.Process(pid).children(recursive=True), psutil.Process(pid)]
-    for process in family:
+    for process in [*psutil.Process(child.pid).children(recursive=True), psutil.Process(child.pid)]:
         process.kill()
-    psutil.wait_procs(family, timeout=5)
+    child.wait()
 
 
 def failure_text(chapter: str, partial: Path, reason: str) -> str:

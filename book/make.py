@@ -152,7 +152,11 @@ def status_text(root: Path, done: Iterable[Chapter], preset: str) -> str:
         "Pages built": f"{datetime.now(UTC):%Y-%m-%d %H:%M} UTC",
     }
     costs = ["| chapter | seconds | peak MiB | executed (UTC) |", "|:--|--:|--:|:--|", *rows]
-    made = ["| made with | |", "|:--|:--|", *(f"| {name} | {value} |" for name, value in facts.items())]
+    made = [
+        "| made with | version or value |",
+        "|:--|:--|",
+        *(f"| {name} | {value} |" for name, value in facts.items()),
+    ]
     return "\n".join([*costs, "", *made])
 
 
@@ -216,7 +220,7 @@ def build_pages(root: Path, done: list[Chapter], preset: str) -> bool:
     made = staging / "_build/html"
     if run.returncode or not (made / "index.html").is_file():
         log = re.sub(r"\x1b\[[0-9;]*m", "", run.stdout + run.stderr).splitlines()
-        complaints = [line for line in log if re.search("WARNING|ERROR|CRITICAL", line)] or log[-40:]
+        complaints = [line for line in log if re.search(r"WARNING|ERROR|CRITICAL|^\w*Error: .", line)] or log[-40:]
         text = "\n".join(complaints)
         raise BuildError(f"Sphinx does not accept the pages:\n{text}")
     key_file.unlink(missing_ok=True)

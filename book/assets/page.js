@@ -27,7 +27,8 @@ if (window.MathJax) {
 function nameControls() {
   for (const box of document.querySelectorAll(".widget-inline-hbox, .jupyter-widgets.widget-play")) {
     const label = box.querySelector(".widget-label");
-    const name = label?.title || label?.textContent.trim() || "Slider";
+    const name = label?.textContent.trim() || "Slider";
+    if (label?.title === "null") label.removeAttribute("title"); // what a widget without a tooltip writes
     const readout = box.querySelector(".widget-readout");
     for (const handle of box.querySelectorAll('[role="slider"], .noUi-handle')) {
       setAttribute(handle, "aria-label", name);
@@ -47,6 +48,20 @@ function nameControls() {
   }
 }
 
+// What the theme and the bibliography leave unsaid or say twice.
+function mendTheme() {
+  for (const button of document.querySelectorAll("button.search-button-field")) {
+    setAttribute(button, "aria-label", button.innerText.replace(/\s+/g, " ").trim() || "Search");
+  }
+  for (const icon of document.querySelectorAll(".theme-switch-button svg")) {
+    icon.querySelector("title")?.remove();
+    setAttribute(icon, "aria-hidden", "true"); // the button around it has the name
+  }
+  for (const entry of document.querySelectorAll('.citation-list[role="list"] > .citation')) {
+    setAttribute(entry, "role", "listitem");
+  }
+}
+
 // Writing an attribute that has its value already would wake the observer below for ever.
 function setAttribute(element, name, value) {
   if (element.getAttribute(name) !== value) element.setAttribute(name, value);
@@ -60,8 +75,10 @@ window.addEventListener("DOMContentLoaded", () => {
     requestAnimationFrame(() => {
       asked = false;
       nameControls();
+      mendTheme();
     });
   });
   observer.observe(document.body, { childList: true, subtree: true, characterData: true });
   nameControls();
+  mendTheme();
 });

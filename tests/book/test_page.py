@@ -1,0 +1,150 @@
+"""The built book as its readers meet it: in a browser, by keyboard, on a phone, in the dark, and without a network."""
+
+import re
+import shutil
+from pathlib import Path
+from urllib.parse import unquote, urlsplit
+
+import pytest
+import yaml
+from playwright.sync_api import sync_playwright
+
+BOOK = Path(__file__).parents[2] / "book"
+HTML = BOOK / "_build/html"
+AXE = BOOK / "node_modules/axe-core/axe.min.js"
+BROWSER = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
+TOC = yaml.safe_load((BOOK / "_toc.yml").read_text())
+PAGES = [TOC["root"], *(c["file"] for part in TOC["parts"] for c in part["chapters"]), "search", "genindex"]
+WITH_SLIDERS = ["notebooks/01_weight_norms"]
+LOCAL = ("file:", "data:", "blob:", "about:")
+HANDLES = ".cell_output [role=slider]"
+
+pytestmark = [
+    pytest.mark.skipif(not (HTML / "index.html").is_file(), reason="the book is not built: make book"),
+    pytest.mark.skipif(BROWSER is None, reason="there is no Chromium to open the book with"),
+    pytest.mark.skipif(not AXE.is_file(), reason="npm's packages are not installed: make env with npm"),
+]
+
+
+@pytest.fixture(scope="module")
+def browser():
+    """One browser without a network for all tests."""
+    with sync_playwright() as playwright:
+        arguments = ["--no-sandbox", "--host-resolver-rules=MAP * ~NOTFOUND"]
+        browser = playwright.chromium.launch(executable_path=BROWSER, args=arguments)
+        yield browser
+        browser.close()
+
+
+@pytest.fixture
+def visit(browser):
+    """A function that opens a page of the book; what goes wrong there is collected in the list `page.troubles`."""
+    contexts = []
+
+    def visit(name, *, width=1280, scheme="light"):
+        context = browser.new_context(viewport={"width": width, "height": 900}, color_scheme=scheme)
+        contexts.append(context)
+        page = context.new_page()
+        page.troubles = []
+        page.on("pageerror", lambda error: page.troubles.append(f"script error: {error}"))
+        page.on("console", lambda m: page.troubles.append(f"console: {m.text}") if m.type == "error" else None)
+        page.on("requestfailed", lambda request: page.troubles.append(f"failed: {request.url[:200]}"))
+        page.on(
+            "request",
+            lambda r: None if r.url.startswith(LOCAL) else page.troubles.append(f"outside: {r.url}"),
+        )
+        page.goto((HTML / f"{name}.html").as_uri(), wait_until="load")
+        if name in WITH_SLIDERS:
+            page.wait_for_selector(HANDLES, timeout=30_000)
+            page.wait_for_selector(f"{HANDLES}[aria-label]", timeout=5_000)
+        # Icons and formulas are drawn after loading; nothing tells when the last of them is done.
+        page.wait_for_timeout(400)
+        return page
+
+    yield visit
+    for context in contexts:
+        context.close()
+
+
+@pytest.mark.parametrize("name", PAGES)
+def test_page_loads_whole_without_any_other_host(visit, name):
+    page = visit(name)
+    assert page.troubles == []
+    sources = page.eval_on_selector_all(
+        "script[src], link[href], img[src], iframe[src]", "all => all.map(e => e.src || e.href)"
+    )
+    assert [source[:200] for source in sources if not source.startswith(LOCAL)] == []
+    assert page.eval_on_selector_all("img", "all => all.filter(e => !e.alt.trim()).map(e => e.src.slice(0, 200))") == []
+    broken = "all => all.filter(e => e.complete && !e.naturalWidth && e.offsetParent).map(e => e.src.slice(0, 200))"
+    assert page.eval_on_selector_all("img", broken) == []
+
+
+def test_internal_links_lead_somewhere(visit):
+    targets = {}
+    for name in PAGES:
+        page = visit(name)
+        for link in page.eval_on_selector_all("a[href]", "all => all.map(e => e.href)"):
+            if link.startswith("file:"):
+                targets.setdefault(link, name)
+    files, missing = {}, []
+    for link, name in targets.items():
+        parts = urlsplit(link)
+        file = Path(unquote(parts.path))
+        if file not in files:
+            files[file] = file.read_text(errors="replace") if file.is_file() else None
+        anchor = re.escape(unquote(parts.fragment))
+        has_anchor = files[file] and (not anchor or re.search(f"""(id|name)=["']{anchor}["']""", files[file]))
+        if not has_anchor:
+            missing.append(f"{name} -> {link}")
+    assert len(targets) > len(PAGES)
+    assert missing == []
+
+
+def shown(handle):
+    """The pictures that are visible at this moment in the output around a slider's handle."""
+    return handle.evaluate(
+        "e => [...e.closest('.cell_output').querySelectorAll('img')].filter(i => i.offsetParent).map(i => i.src).join()"
+    )
+
+
+@pytest.mark.parametrize("name", WITH_SLIDERS)
+def test_every_slider_moves_its_frames_by_keyboard(visit, name):
+    page = visit(name)
+    handles = page.locator(HANDLES)
+    assert handles.count() > 0
+    unmoved = []
+    for k in range(handles.count()):
+        handle = handles.nth(k)
+        label = handle.get_attribute("aria-label")
+        assert label
+        assert "null" not in label
+        before, value = shown(handle), handle.get_attribute("aria-valuetext")
+        handle.focus()
+        at_end = float(handle.get_attribute("aria-valuenow")) >= float(handle.get_attribute("aria-valuemax"))
+        page.keyboard.press("ArrowLeft" if at_end else "ArrowRight")
+        page.wait_for_timeout(150)
+        assert handle.get_attribute("aria-valuetext") != value, f"slider {k} ({label}) does not say its value"
+        if shown(handle) == before:
+            unmoved.append(f"slider {k} ({label})")
+    assert unmoved == []
+    assert page.troubles == []
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("name", PAGES)
+def test_axe_finds_no_serious_violation(visit, name, scheme):
+    page = visit(name, scheme=scheme)
+    page.evaluate(AXE.read_text())
+    found = page.evaluate("axe.run(document, {resultTypes: ['violations']})")["violations"]
+    serious = [
+        f"{v['id']}: {n['html'][:200]}" for v in found if v["impact"] in ("serious", "critical") for n in v["nodes"]
+    ]
+    assert serious == []
+
+
+@pytest.mark.parametrize("name", PAGES)
+def test_page_fits_a_phone(visit, name):
+    page = visit(name, width=390)
+    assert page.evaluate("document.documentElement.scrollWidth") <= 390
+    wide = "all => all.filter(e => e.offsetParent && e.getBoundingClientRect().right > 391).map(e => e.alt)"
+    assert page.eval_on_selector_all(".jupyter-widgets img", wide) == []
