@@ -1,6 +1,0 @@
-"""The build is a script, not a package: let its tests import it."""
-
-import sys
-from pathlib import Path
-
-sys.path.insert(0, str(Path(__file__).parents[2] / "book"))
