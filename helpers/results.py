@@ -72,7 +72,7 @@ def save(results: xr.Dataset, path: str | Path, made_by: Mapping[str, Any]) -> N
             "zlib": True,
             "complevel": 9,
             "significant_digits": SIGNIFICANT_DIGITS,
-            "quantize_mode": "BitRound",
+            "quantize_mode": "GranularBitRound",  # its digits are decimal; those of BitRound are bits
         }
         for name, values in results.data_vars.items()
         if np.issubdtype(values.dtype, np.floating)
