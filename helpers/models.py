@@ -8,7 +8,7 @@ from itertools import groupby
 import torch
 from torch import Tensor, nn
 
-from helpers.activations import activation
+from helpers.activations import Activation, activation
 from helpers.checks import Integer, ListOf
 from helpers.seeding import SEED, torch_stream
 
@@ -101,37 +101,73 @@ class Ensemble(nn.Module):
 
     def activate(self, z: Tensor, layer: int) -> Tensor:
         """Return ψ(z) of a hidden layer, each member with its own activation; shapes as z."""
-        return self._by_run(z, layer, derivative=False)
+        parts = [psi.function(z[members], *slope) for members, psi, slope in self._by_run(layer)]
+        return parts[0] if len(parts) == 1 else torch.cat(parts)
 
-    def derivative(self, z: Tensor, layer: int) -> Tensor:
-        """Return ψ'(z) of a hidden layer, each member with its own activation; shapes as z."""
-        return self._by_run(z, layer, derivative=True)
+    def derivative(self, z: Tensor, layer: int, value: Tensor | None = None) -> Tensor:
+        """Return ψ'(z) of a hidden layer, each member with its own activation; shapes as z.
 
-    def _by_run(self, z: Tensor, layer: int, *, derivative: bool) -> Tensor:
-        parts = []
+        Args:
+            z: pre-activations, ``[n_networks, n_points, width]``.
+            layer: the hidden layer.
+            value: ψ(z), where it is known already.
+        """
+        value = self.activate(z, layer) if value is None else value
+        parts = [psi.gradient(z[members], value[members], *slope) for members, psi, slope in self._by_run(layer)]
+        return parts[0] if len(parts) == 1 else torch.cat(parts)
+
+    def slope_gradient(self, back: Tensor, z: Tensor, layer: int, *, out: Tensor) -> None:
+        """Write the derivative by each member's learned slope into ``out``, ``[n_networks]``.
+
+        Args:
+            back: derivative of the loss by ψ(z), ``[n_networks, n_points, width]``.
+            z: pre-activations, of the same shape.
+            layer: the hidden layer.
+            out: 0 for members without a learned slope.
+        """
+        for members, _, slope in self._by_run(layer):
+            out[members] = (back[members] * z[members].clamp(max=0)).sum((1, 2)) if slope else 0.0
+
+    def _by_run(self, layer: int) -> Iterator[tuple[slice, Activation, tuple[Tensor, ...]]]:
         for members, name in self.runs:
             psi = activation(name)
-            slope = () if psi.slope is None else (self.slopes[layer][members, None, None],)
-            parts.append((psi.derivative if derivative else psi.function)(z[members], *slope))
-        return parts[0] if len(parts) == 1 else torch.cat(parts)
+            yield members, psi, () if psi.slope is None else (self.slopes[layer][members, None, None],)
 
     def forward(self, x: Tensor) -> Tensor:
         """Return the logits, ``[n_networks, n_points, n_out]``; x as in `pre_activations`."""
         *_, (_, logits) = self.pre_activations(x)
         return logits
 
+    def flatten(self) -> Tensor:
+        """Return a copy of all numbers, ``[n_networks, n_parameters]``: W and b of each layer, then the slopes."""
+        layers = [p.detach().flatten(1) for pair in zip(self.weights, self.biases, strict=True) for p in pair]
+        return torch.cat([*layers, *(slope.detach()[:, None] for slope in self.slopes)], dim=1)
+
+    def with_parameters(self, flat: Tensor) -> Ensemble:
+        """Return an ensemble of the same members whose numbers are views of ``flat``, as `flatten` returns it."""
+        return self._build(flat, self.activations, self.seeds)
+
     def select(self, members: Sequence[int] | slice) -> Ensemble:
         """Return a copy with these members only, in this order."""
         indices = list(range(len(self))[members]) if isinstance(members, slice) else list(members)
         ListOf(Integer(at_least=0, at_most=len(self) - 1))("members", indices)
-        chosen = Ensemble.__new__(Ensemble)
-        nn.Module.__init__(chosen)
-        chosen.layer_sizes = self.layer_sizes
-        chosen.activations = tuple(self.activations[i] for i in indices)
-        chosen.seeds = tuple(self.seeds[i] for i in indices)
-        for name in ("weights", "biases", "slopes"):
-            setattr(chosen, name, nn.ParameterList(p.detach()[indices] for p in getattr(self, name)))
-        return chosen
+        return self._build(
+            self.flatten()[indices], tuple(self.activations[i] for i in indices), tuple(self.seeds[i] for i in indices)
+        )
+
+    def _build(self, flat: Tensor, activations: tuple[str, ...], seeds: tuple[int, ...]) -> Ensemble:
+        made = Ensemble.__new__(Ensemble)
+        nn.Module.__init__(made)
+        made.layer_sizes, made.activations, made.seeds = self.layer_sizes, activations, seeds
+        shapes = list(zip(self.layer_sizes, self.layer_sizes[1:], strict=False))
+        sizes = [size for n_in, n_out in shapes for size in (n_in * n_out, n_out)] + [1] * len(self.slopes)
+        parts = torch.split_with_sizes(flat, sizes, dim=1)
+        made.weights = nn.ParameterList(
+            part.view(-1, n_out, n_in) for part, (n_in, n_out) in zip(parts[::2], shapes, strict=False)
+        )
+        made.biases = nn.ParameterList(parts[1 : 2 * len(shapes) : 2])
+        made.slopes = nn.ParameterList(part[:, 0] for part in parts[2 * len(shapes) :])
+        return made
 
     def member(self, index: int) -> nn.Sequential:
         """Return a copy of one member as an ordinary ``nn.Sequential`` of linear and activation modules.
@@ -159,23 +195,3 @@ class Ensemble(nn.Module):
                     if isinstance(modules[-1], nn.PReLU):
                         modules[-1].weight.copy_(self.slopes[layer][index])
         return nn.Sequential(*modules)
-
-
-def concatenate(ensembles: Sequence[Ensemble]) -> Ensemble:
-    """Return one ensemble with the members of several of the same shape, in order.
-
-    Raises:
-        ValueError: the list is empty, or the shapes differ.
-    """
-    if len({ensemble.layer_sizes for ensemble in ensembles}) != 1:
-        raise ValueError(
-            "ensembles must be at least one, all of the same layer_sizes, got "
-            f"{[ensemble.layer_sizes for ensemble in ensembles]}."
-        )
-    whole = ensembles[0].select(slice(None))
-    whole.activations = tuple(name for part in ensembles for name in part.activations)
-    whole.seeds = tuple(seed for part in ensembles for seed in part.seeds)
-    for name in ("weights", "biases", "slopes"):
-        layers = zip(*(getattr(part, name) for part in ensembles), strict=True)
-        setattr(whole, name, nn.ParameterList(torch.cat([p.detach() for p in layer]) for layer in layers))
-    return whole

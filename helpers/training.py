@@ -2,61 +2,33 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+import os
+import sys
+import time
+import warnings
+from collections.abc import Collection, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor
-from torch.nn import functional as F
+from tqdm.auto import tqdm
 
 from helpers.checks import Choice, Integer, Real
-from helpers.models import Ensemble, concatenate
-from helpers.seeding import torch_stream
+from helpers.losses import LOSSES
+from helpers.models import Ensemble
+from helpers.runs import Run, Training
 
-# Members trained side by side. The parameters, gradients and Adam moments of about forty networks of five
-# layers of fifty fit the cache of a small machine; larger blocks only add trips to memory.
-BLOCK = 40
+# Epochs between two looks at the clock, for the progress shown and for checkpoints.
+LEG = 10
+CHECKPOINT_SECONDS = 30.0
 
-OPTIMISERS = ("adam", "sgd")
+__all__ = ["History", "MixedHistory", "Training", "train", "train_mixed"]
 
-
-@dataclass(frozen=True)
-class Training:
-    """How to train: the study's protocol by default (Ślusarz 2021, chapter 4).
-
-    Attributes:
-        epochs: passes over the training set, at least 0.
-        batch_size: points a step, at least 1; the last batch of an epoch may be smaller.
-        learning_rate: step size of the optimiser, above 0.
-        optimiser: ``"adam"``, or ``"sgd"`` with momentum.
-        momentum: momentum of SGD, at least 0 and at most 1.
-
-    Raises:
-        TypeError: an attribute has the wrong type.
-        ValueError: an attribute is outside its range.
-    """
-
-    epochs: int = 100
-    batch_size: int = 50
-    learning_rate: float = 1e-3
-    optimiser: str = "adam"
-    momentum: float = 0.9
-
-    def __post_init__(self) -> None:
-        Integer(at_least=0)("epochs", self.epochs)
-        Integer(at_least=1)("batch_size", self.batch_size)
-        Real(above=0)("learning_rate", self.learning_rate)
-        Choice(OPTIMISERS)("optimiser", self.optimiser)
-        Real(at_least=0, at_most=1)("momentum", self.momentum)
-
-    def build(self, parameters: list[Tensor]) -> torch.optim.Optimizer:
-        """Return the optimiser for these tensors; it works elementwise, so it never mixes members."""
-        # Not fused: the fused kernels round the last few numbers of a tensor differently, and which ones are
-        # last depends on the neighbours. This way a member trains to the bit as it would alone.
-        if self.optimiser == "adam":
-            return torch.optim.Adam(parameters, lr=self.learning_rate, foreach=True)
-        return torch.optim.SGD(parameters, lr=self.learning_rate, momentum=self.momentum, foreach=True)
+DEVICES = ("auto", "cpu", "cuda")
 
 
 @dataclass(frozen=True)
@@ -66,12 +38,16 @@ class History:
     Attributes:
         epochs: the epochs of the snapshots, ascending; 0 is before training.
         ensembles: one ensemble for each of them, with the weights of that moment.
-        loss: mean training loss of each epoch as the steps saw it, ``[n_epochs, n_networks]``.
+        loss: mean training loss of each epoch as the steps saw it, ``[n_epochs, n_networks]``; NaN for the epochs
+            that a diverged member did not finish.
+        diverged: for each member whose loss stopped being finite, the number of epochs it had finished. Its
+            weights stay as they were before the step with that loss.
     """
 
     epochs: tuple[int, ...]
     ensembles: tuple[Ensemble, ...]
     loss: Tensor
+    diverged: Mapping[int, int] = field(default_factory=dict)
 
     def at(self, epoch: int) -> Ensemble:
         """Return the ensemble as it was at the end of this epoch.
@@ -96,81 +72,208 @@ def train(
     training: Training | None = None,
     *,
     snapshots: Collection[int] | None = None,
+    device: str = "auto",
+    compiled: bool = True,
+    progress: bool | None = None,
+    checkpoint: str | Path | None = None,
+    memory_gib: float = 2.0,
 ) -> History:
-    """Train every member by minibatch steps on its softmax cross-entropy.
+    """Train every member by minibatch steps on the mean loss of its batches.
 
-    Each member sees its own data in an order drawn from its own seed. Losses are averaged over a member's
-    batch and summed over members, so no member's gradient depends on another.
+    Each member sees its own data in an order drawn from its own seed, and its losses are never averaged with
+    another's. On a CPU with a C++ compiler each core trains one member at a time in compiled code
+    (`helpers.kernel`); otherwise members are stacked and trained in plain PyTorch (`helpers.steps`).
 
     Args:
         ensemble: the networks to start from; it is not changed.
         x: training points, ``[n_networks, n_points, n_in]``, or ``[n_points, n_in]`` shared by all.
-        y: classes, ``[n_networks, n_points]`` or ``[n_points]``, int64.
+        y: targets: classes ``[n_networks, n_points]`` or ``[n_points]``, int64, or for losses of numbers
+            ``[n_networks, n_points, n_out]`` or ``[n_points, n_out]``.
         training: the protocol; by default the study's.
         snapshots: epochs after which to keep a copy of all weights; by default the last one. 0 is the state
             before training.
+        device: ``"cpu"``, ``"cuda"``, or ``"auto"``: the GPU where there is one. The history is on the CPU.
+        compiled: whether compiled code may be used.
+        progress: whether to show epochs and time left on the error stream; by default only to a person who waits
+            (a terminal or JupyterLab), and only if it takes some seconds.
+        checkpoint: file that keeps the state of a long run, written every half minute. If it is there at the
+            start, the run continues from it, to the same result; it is removed at the end.
+        memory_gib: what the state and the snapshots may need, GiB, above 0.
 
     Returns:
         The history; its last ensemble is the trained one if the last epoch is among the snapshots.
 
     Raises:
-        ValueError: the shapes do not fit, or a snapshot is asked for outside 0 … epochs.
+        ValueError: the shapes do not fit, a snapshot is asked for outside 0 … epochs, the snapshots need too much
+            memory, or the checkpoint belongs to another run or is not whole.
+
+    Warns:
+        RuntimeWarning: members diverged; they are frozen and listed in the history.
     """
     training = training or Training()
+    Real(above=0)("memory_gib", memory_gib)
+    where = _device(device)
+    wanted = _wanted(snapshots, training)
+    x, y = _own_data(ensemble, x, y, training)
+    run = Run(ensemble, x.to(where), y.to(where), training, wanted, memory_gib=memory_gib)
+    jobs = run.kernel_jobs if run.can_compile(compiled) else run.stacked_jobs
+    done = run.epoch if checkpoint is not None and run.resume(Path(checkpoint)) else -1
+    saved = time.monotonic()
+    with (
+        _pool(torch.get_num_threads() if where.type == "cpu" else 1) as pool,
+        _bar(training.epochs, len(ensemble), progress) as bar,
+    ):
+        bar.update(run.epoch)
+        for stop in sorted({*range(0, training.epochs, LEG), *wanted, training.epochs}):
+            if stop <= done:
+                continue
+            n_epochs = stop - run.epoch
+            for future in [pool.submit(job) for job in jobs(n_epochs)]:
+                future.result()
+            run.epoch = stop
+            if stop in wanted:
+                run.snapshots[wanted.index(stop)] = run.parameters
+            bar.update(n_epochs)
+            if checkpoint is not None and time.monotonic() - saved > CHECKPOINT_SECONDS and stop < training.epochs:
+                run.save(Path(checkpoint))
+                saved = time.monotonic()
+    if checkpoint is not None:
+        Path(checkpoint).unlink(missing_ok=True)
+    return _history(run)
+
+
+@dataclass(frozen=True)
+class MixedHistory:
+    """What training left behind of members of different shapes.
+
+    Attributes:
+        groups: for each shape the numbers of its members and their history.
+    """
+
+    groups: tuple[tuple[tuple[int, ...], History], ...]
+
+    def member(self, index: int) -> tuple[History, int]:
+        """Return the history that a member is in, and its place there.
+
+        Raises:
+            ValueError: there is no such member.
+        """
+        for members, history in self.groups:
+            if index in members:
+                return history, members.index(index)
+        raise ValueError(f"index must be the number of a member, got {index!r}.")
+
+
+def train_mixed(
+    layer_sizes: Sequence[Sequence[int]],
+    activations: Sequence[str],
+    seeds: Sequence[int],
+    data: Sequence[tuple[Tensor, Tensor]],
+    training: Training | None = None,
+    **options: Any,
+) -> MixedHistory:
+    """Train members that differ in shape, those of one shape together.
+
+    Args:
+        layer_sizes: of each member, see `Ensemble`.
+        activations: of each member.
+        seeds: of each member.
+        data: points ``[n_points, n_in]`` and targets of each member; of one shape among members of one shape.
+        training: the protocol; learning rates, if several, one for each member.
+        **options: see `train`, all but ``checkpoint``.
+
+    Returns:
+        The histories, by shape.
+
+    Raises:
+        ValueError: the lists are empty or differ in length; otherwise as `train`.
+    """
+    training = training or Training()
+    lengths = {len(layer_sizes), len(activations), len(seeds), len(data)}
+    if len(lengths) != 1 or lengths == {0}:
+        raise ValueError(
+            "layer_sizes, activations, seeds and data must have one entry for each of at least one member, "
+            f"got {len(layer_sizes)}, {len(activations)}, {len(seeds)} and {len(data)}."
+        )
+    rates = training.rates(len(layer_sizes))
+    shapes: dict[tuple[Any, ...], list[int]] = {}
+    for k, (sizes, (x, _)) in enumerate(zip(layer_sizes, data, strict=True)):
+        shapes.setdefault((tuple(sizes), tuple(x.shape)), []).append(k)
+    groups = []
+    for (sizes, _), members in shapes.items():
+        ensemble = Ensemble(sizes, [activations[k] for k in members], [seeds[k] for k in members])
+        x, y = (torch.stack([data[k][side] for k in members]) for side in (0, 1))
+        own = replace(training, learning_rate=tuple(rates[k] for k in members))
+        groups.append((tuple(members), train(ensemble, x, y, own, **options)))
+    return MixedHistory(tuple(groups))
+
+
+def _history(run: Run) -> History:
+    diverged = {k: int(epoch) for k, epoch in enumerate(run.diverged) if epoch >= 0}
+    if diverged:
+        listed = ", ".join(f"{k} in epoch {epoch + 1}" for k, epoch in list(diverged.items())[:10])
+        more = ", …" if len(diverged) > 10 else ""
+        warnings.warn(
+            f"The loss of {len(diverged)} of {len(run.ensemble)} members stopped being finite, and they were "
+            f"frozen: {listed}{more}.",
+            RuntimeWarning,
+            stacklevel=3,
+        )
+    ensembles = tuple(run.ensemble.with_parameters(snapshot) for snapshot in run.snapshots)
+    return History(tuple(run.wanted), ensembles, run.loss, diverged)
+
+
+def _device(name: str) -> torch.device:
+    Choice(DEVICES)("device", name)
+    if name == "cuda" and not torch.cuda.is_available():
+        raise ValueError("device must be one that is there, got 'cuda' where PyTorch finds no GPU.")
+    return torch.device("cuda" if name != "cpu" and torch.cuda.is_available() else "cpu")
+
+
+def _wanted(snapshots: Collection[int] | None, training: Training) -> list[int]:
     wanted = sorted(set(snapshots if snapshots is not None else [training.epochs]))
     if not wanted:
         raise ValueError("snapshots must name at least one epoch, got none.")
     for epoch in wanted:
         Integer(at_least=0, at_most=training.epochs)("snapshots", epoch)
-    n_networks = len(ensemble)
+    return wanted
+
+
+def _own_data(ensemble: Ensemble, x: Tensor, y: Tensor, training: Training) -> tuple[Tensor, Tensor]:
+    """Points and targets with a first dimension for the members, checked."""
+    loss, n, dtype = LOSSES[training.loss], len(ensemble), ensemble.weights[0].dtype
     if x.dim() == 2:
-        x = x.expand(n_networks, *x.shape)
-    if y.dim() == 1:
-        y = y.expand(n_networks, *y.shape)
-    if x.dim() != 3 or len(x) != n_networks or x.shape[:2] != y.shape or not x.shape[1]:
+        x = x.expand(n, *x.shape)
+    if y.dim() == (1 if loss.classes else 2):
+        y = y.expand(n, *y.shape)
+    if (
+        x.dim() != 3
+        or y.dim() != (2 if loss.classes else 3)
+        or len(x) != n
+        or x.shape[:2] != y.shape[:2]
+        or not x.shape[1]
+        or x.shape[2] != ensemble.layer_sizes[0]
+    ):
+        targets = "" if loss.classes else f", {ensemble.layer_sizes[-1]}"
         raise ValueError(
-            f"x and y must have shapes [{n_networks}, n_points, {ensemble.layer_sizes[0]}] and "
-            f"[{n_networks}, n_points] with at least one point, got {list(x.shape)} and {list(y.shape)}."
+            f"x and y must have shapes [{n}, n_points, {ensemble.layer_sizes[0]}] and "
+            f"[{n}, n_points{targets}] with at least one point, got {list(x.shape)} and {list(y.shape)}."
         )
-    # Blocks run side by side, one thread each. That is as fast as lending every operation all threads, does
-    # not stall when the cores are busy elsewhere, and keeps the results free of the number of cores.
-    workers = torch.get_num_threads()
-    size = min(BLOCK, -(-n_networks // workers))
-    slices = [slice(start, min(start + size, n_networks)) for start in range(0, n_networks, size)]
-    with ThreadPoolExecutor(workers, initializer=torch.set_num_threads, initargs=(1,)) as pool:
-        futures = [
-            pool.submit(_train_block, ensemble.select(block), x[block], y[block], training, wanted) for block in slices
-        ]
-        blocks = [future.result() for future in futures]
-    return History(
-        tuple(wanted),
-        tuple(concatenate(parts) for parts in zip(*(copies for copies, _ in blocks), strict=True)),
-        torch.cat([loss for _, loss in blocks], dim=1),
+    loss.check(y, ensemble.layer_sizes[-1])
+    return x.to(dtype), y if loss.classes else y.to(dtype)
+
+
+def _pool(n_threads: int) -> ThreadPoolExecutor:
+    # One thread for each block or member: as fast as lending every operation all threads, it does not stall when
+    # the cores are busy elsewhere, and it keeps the results free of the number of cores.
+    return ThreadPoolExecutor(n_threads, initializer=torch.set_num_threads, initargs=(1,))
+
+
+def _bar(n_epochs: int, n_networks: int, shown: bool | None) -> AbstractContextManager[Any]:
+    if shown is None:
+        # Jupyter's server names the notebook to the kernels it starts for people; papermill and nbval do not.
+        shown = sys.stderr.isatty() or "JPY_SESSION_NAME" in os.environ
+    bar: AbstractContextManager[Any] = tqdm(
+        total=n_epochs, desc=f"{n_networks} networks", unit="epoch", delay=2, disable=not shown, leave=False
     )
-
-
-def _train_block(
-    ensemble: Ensemble, x: Tensor, y: Tensor, training: Training, snapshots: list[int]
-) -> tuple[list[Ensemble], Tensor]:
-    optimiser = training.build(list(ensemble.parameters()))
-    streams = [torch_stream(seed, "batch order") for seed in ensemble.seeds]
-    n_points = x.shape[1]
-    members = torch.arange(len(ensemble))[:, None]
-    copies, losses = [], torch.zeros(training.epochs, len(ensemble))
-    for epoch in range(training.epochs + 1):
-        if epoch in snapshots:
-            copies.append(ensemble.select(slice(None)))
-        if epoch == training.epochs:
-            break
-        order = torch.stack([torch.randperm(n_points, generator=stream) for stream in streams])
-        x_epoch, y_epoch = x[members, order], y[members, order]
-        for start in range(0, n_points, training.batch_size):
-            batch = slice(start, start + training.batch_size)
-            logits, target = ensemble(x_epoch[:, batch]), y_epoch[:, batch]
-            point_loss = F.cross_entropy(logits.flatten(0, 1), target.flatten(), reduction="none")
-            member_loss = point_loss.view(target.shape).mean(dim=1)
-            optimiser.zero_grad()
-            member_loss.sum().backward()  # type: ignore[no-untyped-call]
-            optimiser.step()
-            losses[epoch] += member_loss.detach() * (target.shape[1] / n_points)
-    return copies, losses
+    return bar

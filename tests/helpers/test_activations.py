@@ -62,6 +62,15 @@ def test_derivative_is_the_difference_quotient(psi):
 
 
 @EVERY
+def test_derivative_is_that_of_autograd(psi):
+    z = torch.cat([GRID, torch.tensor([0.0, -0.0, 40.0, -40.0], dtype=torch.float64)]).requires_grad_()
+    (expected,) = torch.autograd.grad(psi.function(z, *slope(psi)).sum(), z)
+    torch.testing.assert_close(psi.derivative(z, *slope(psi)), expected, rtol=1e-9, atol=1e-15)
+    assert torch.equal(psi.gradient(z, psi.function(z, *slope(psi)), *slope(psi)), psi.derivative(z, *slope(psi)))
+    assert psi.derivative(z.float(), *(s.float() for s in slope(psi))).dtype == torch.float32
+
+
+@EVERY
 def test_derivative_works_without_grad_mode_and_leaves_its_argument(psi):
     z = GRID[::1000].clone()
     with torch.no_grad():

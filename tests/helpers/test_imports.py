@@ -11,7 +11,9 @@ import helpers
 ORDER = (
     ("checks", "seeding"),
     ("datasets", "activations"),
-    ("models",),
+    ("models", "losses", "kernel"),
+    ("steps",),
+    ("runs",),
     ("training",),
     ("metrics",),
     ("sweeps", "results", "statistics"),

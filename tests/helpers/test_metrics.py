@@ -310,7 +310,7 @@ def test_single_precision_is_measured_in_double(function, jacobians):
     x = matrix(5, 2).float()
     found = function(ensemble, x)
     assert found.dtype == torch.float64
-    torch.testing.assert_close(found, function(ensemble.double(), x.double()), rtol=0, atol=0)
+    torch.testing.assert_close(found, function(ensemble.double(), x.double()), rtol=1e-12, atol=1e-12)
 
 
 def test_linear_ensemble_known_answer():

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from helpers.activations import ACTIVATIONS
-from helpers.models import Ensemble, concatenate
+from helpers.models import Ensemble
 
 MIXED = [*ACTIVATIONS, "relu", "relu", "prelu", "tanh"]
 
@@ -193,10 +193,9 @@ def test_select_takes_members_in_order(mixed):
     assert same(mixed.select(range(3)), mixed.select(slice(3)))
 
 
-@pytest.mark.parametrize("copy", [lambda e: e.select(slice(None)), lambda e: concatenate([e])])
-def test_copies_share_no_memory_and_can_be_trained(mixed, copy):
+def test_copies_share_no_memory_and_can_be_trained(mixed):
     before = parameters(mixed)
-    other = copy(mixed)
+    other = mixed.select(slice(None))
     assert same(other, mixed)
     assert all(p.requires_grad and p.is_leaf for p in other.parameters())
     with torch.no_grad():
@@ -205,17 +204,21 @@ def test_copies_share_no_memory_and_can_be_trained(mixed, copy):
     assert all(torch.equal(p, q) for p, q in zip(before, parameters(mixed), strict=True))
 
 
-def test_select_and_concatenate_are_a_round_trip(mixed):
-    parts = [mixed.select(slice(0, 3)), mixed.select([3]), mixed.select(slice(4, None))]
-    assert same(concatenate(parts), mixed)
-    assert not same(concatenate(parts[::-1]), mixed)
+def test_numbers_of_a_member_lie_in_pytorchs_order(mixed):
+    flat = mixed.flatten()
+    for k in range(len(mixed)):
+        learned = [slope[k : k + 1] for slope in mixed.slopes]
+        linear = [p.flatten() for module in mixed.member(k) if hasattr(module, "bias") for p in module.parameters()]
+        assert torch.equal(flat[k], torch.cat([*linear, *learned]).detach())
 
 
-def test_concatenate_needs_one_shape(mixed):
-    with pytest.raises(ValueError, match="ensembles must be at least one"):
-        concatenate([])
-    with pytest.raises(ValueError, match="all of the same layer_sizes"):
-        concatenate([mixed, Ensemble([3, 6, 2], ["relu"], [0])])
+def test_parameters_are_views_of_the_flat_array(mixed):
+    flat = mixed.flatten()
+    other = mixed.with_parameters(flat)
+    assert same(other, mixed)
+    assert torch.equal(other.flatten(), flat)
+    flat += 1
+    assert all(torch.equal(p, q + 1) for p, q in zip(other.parameters(), mixed.parameters(), strict=True))
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,282 @@
+"""The state of a training run: what its steps change, in compiled code or in plain PyTorch, and its checkpoints."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import tempfile
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from helpers import kernel
+from helpers.checks import Choice, Integer, Real
+from helpers.losses import LOSS_NAME, LOSSES
+from helpers.models import Ensemble
+from helpers.seeding import torch_stream
+from helpers.steps import adam, differentiate, sgd
+
+# Members that plain PyTorch trains side by side. The parameters, gradients and moments of about forty networks of
+# five layers of fifty fit the cache of a small machine; larger blocks only add trips to memory.
+BLOCK = 40
+# What the kernel may need for one network: beyond the caches, PyTorch's products of large matrices are as fast.
+KERNEL_BYTES = 2**25
+
+OPTIMISERS = ("adam", "sgd")
+
+
+@dataclass(frozen=True)
+class Training:
+    """How to train: the study's protocol by default (Ślusarz 2021, chapter 4).
+
+    Attributes:
+        epochs: passes over the training set, at least 0.
+        batch_size: points a step, at least 1; the last batch of an epoch may be smaller.
+        learning_rate: step size of the optimiser, above 0; or one for each member.
+        optimiser: ``"adam"``, or ``"sgd"`` with momentum.
+        momentum: momentum of SGD, at least 0 and at most 1.
+        weight_decay: what is added to the gradient for each unit of a weight, at least 0.
+        loss: a name from `helpers.losses`.
+
+    Raises:
+        TypeError: an attribute has the wrong type.
+        ValueError: an attribute is outside its range.
+    """
+
+    epochs: int = 100
+    batch_size: int = 50
+    learning_rate: float | Sequence[float] = 1e-3
+    optimiser: str = "adam"
+    momentum: float = 0.9
+    weight_decay: float = 0.0
+    loss: str = "cross_entropy"
+
+    def __post_init__(self) -> None:
+        Integer(at_least=0)("epochs", self.epochs)
+        Integer(at_least=1)("batch_size", self.batch_size)
+        rate = Real(above=0)
+        if isinstance(self.learning_rate, list | tuple):
+            rates = tuple(rate(f"learning_rate[{k}]", value) for k, value in enumerate(self.learning_rate))
+            object.__setattr__(self, "learning_rate", rates)
+        else:
+            rate("learning_rate", self.learning_rate)
+        Choice(OPTIMISERS)("optimiser", self.optimiser)
+        Real(at_least=0, at_most=1)("momentum", self.momentum)
+        Real(at_least=0)("weight_decay", self.weight_decay)
+        LOSS_NAME("loss", self.loss)
+
+    def rates(self, n_networks: int) -> list[float]:
+        """Return the learning rate of each of so many members.
+
+        Raises:
+            ValueError: there are rates for another number of members.
+        """
+        if not isinstance(self.learning_rate, tuple):
+            return [float(self.learning_rate)] * n_networks  # type: ignore[arg-type]
+        if len(self.learning_rate) != n_networks:
+            raise ValueError(
+                f"learning_rate must be one number, or one for each of {n_networks} members, "
+                f"got {len(self.learning_rate)}."
+            )
+        return list(self.learning_rate)
+
+
+class Run:
+    """A run of an ensemble's training, between its epochs.
+
+    Args:
+        ensemble: the networks to start from.
+        x: points, ``[n_networks, n_points, n_in]``, on the device that is to train.
+        y: targets, there too.
+        training: the protocol.
+        wanted: epochs of the snapshots, ascending.
+        memory_gib: what the state and the snapshots may need.
+
+    Attributes:
+        parameters, first, second: numbers of the members and their moments, ``[n_networks, n_parameters]``.
+        loss: mean loss of each epoch, NaN where there is none, ``[n_epochs, n_networks]``.
+        diverged: epochs a diverged member had finished, −1 for the others, ``[n_networks]``.
+        snapshots: ``[n_snapshots, n_networks, n_parameters]``.
+        streams: each member's stream of batch orders.
+        epoch: the number of epochs done.
+
+    Raises:
+        ValueError: the snapshots need too much memory, or there are too many or few learning rates.
+    """
+
+    KEPT = ("parameters", "first", "second", "loss", "diverged", "snapshots")
+
+    def __init__(
+        self, ensemble: Ensemble, x: Tensor, y: Tensor, training: Training, wanted: list[int], *, memory_gib: float
+    ) -> None:
+        self.ensemble, self.x, self.y, self.training, self.wanted = ensemble, x, y, training, wanted
+        self.rates = training.rates(len(ensemble))
+        flat = ensemble.flatten().to(x.device)
+        needed = (len(wanted) + 3) * flat.numel() * flat.element_size() / 2**30
+        if needed > memory_gib:
+            raise ValueError(
+                f"snapshots must fit into memory_gib = {memory_gib:g}, got {len(wanted)} of {len(ensemble)} networks "
+                f"of {flat.shape[1]} parameters, which need {needed:.2g} GiB: ask for fewer, or allow more."
+            )
+        self.parameters, self.first, self.second = flat, torch.zeros_like(flat), torch.zeros_like(flat)
+        self.loss = torch.full((training.epochs, len(ensemble)), torch.nan, dtype=flat.dtype)
+        self.diverged = torch.full((len(ensemble),), -1)
+        self.snapshots = torch.zeros(len(wanted), *flat.shape, dtype=flat.dtype)
+        self.streams = [torch_stream(seed, "batch order") for seed in ensemble.seeds]
+        self.epoch = 0
+
+    @property
+    def steps(self) -> int:
+        """Steps taken so far."""
+        return self.epoch * -(-self.x.shape[1] // self.training.batch_size)
+
+    def orders(self, member: int, n_epochs: int) -> Tensor:
+        """Draw the order of the points for the next epochs of a member, ``[n_epochs, n_points]``."""
+        stream, n_points = self.streams[member], self.x.shape[1]
+        return torch.stack([torch.randperm(n_points, generator=stream) for _ in range(n_epochs)])
+
+    def can_compile(self, wish: bool = True) -> bool:
+        """Whether the kernel can train these networks here."""
+        batch = min(self.training.batch_size, self.x.shape[1])
+        n_floats = 5 * self.parameters.shape[1] + 4 * batch * sum(self.ensemble.layer_sizes)
+        return (
+            wish
+            and self.x.device.type == "cpu"
+            and self.x.dtype == torch.float32
+            and 4 * n_floats <= KERNEL_BYTES
+            and set(self.ensemble.activations) <= set(kernel.ACTIVATIONS)
+            and kernel.library() is not None
+        )
+
+    def kernel_jobs(self, n_epochs: int) -> list[Callable[[], None]]:
+        """One job for each member, that trains it for some epochs in compiled code."""
+        if not n_epochs:
+            return []
+        return [partial(self._compiled, k, n_epochs) for k in range(len(self.ensemble)) if self.diverged[k] < 0]
+
+    def _compiled(self, k: int, n_epochs: int) -> None:
+        training = self.training
+        protocol = kernel.Protocol(
+            kernel.ACTIVATIONS.index(self.ensemble.activations[k]),
+            kernel.LOSSES.index(training.loss),
+            kernel.OPTIMISERS.index(training.optimiser),
+            self.rates[k],
+            *((0.9, 0.999) if training.optimiser == "adam" else (training.momentum, 0.0)),
+            1e-8,
+            training.weight_decay,
+        )
+        y = self.y[k].float()
+        loss = torch.full((n_epochs,), torch.nan)
+        finished = kernel.train_network(
+            protocol,
+            self.ensemble.layer_sizes,
+            self.x[k].contiguous(),
+            (y[:, None] if LOSSES[training.loss].classes else y).contiguous(),
+            self.orders(k, n_epochs),
+            training.batch_size,
+            self.steps,
+            (self.parameters[k], self.first[k], self.second[k]),
+            loss,
+        )
+        self.loss[self.epoch : self.epoch + n_epochs, k] = loss
+        if finished < n_epochs:
+            self.diverged[k] = self.epoch + finished
+
+    def stacked_jobs(self, n_epochs: int) -> list[Callable[[], None]]:
+        """One job for each block of members, that trains it for some epochs in plain PyTorch."""
+        n = len(self.ensemble)
+        size = min(BLOCK, -(-n // torch.get_num_threads())) if self.x.device.type == "cpu" else n
+        blocks = [slice(start, min(start + size, n)) for start in range(0, n, size)]
+        return [partial(self._stacked, block, n_epochs) for block in blocks] if n_epochs else []
+
+    @torch.no_grad()
+    def _stacked(self, block: slice, n_epochs: int) -> None:
+        training, loss, step = self.training, LOSSES[self.training.loss], self.steps
+        x, y = self.x[block], self.y[block]
+        n_networks, n_points = x.shape[:2]
+        state = [array[block] for array in (self.parameters, self.first, self.second)]  # views
+        parameters, first, second = state
+        gradient = torch.zeros_like(parameters)
+        networks = self.ensemble.select(block).with_parameters(parameters)
+        slot = networks.with_parameters(gradient)
+        rate = parameters.new_tensor(self.rates[block])[:, None]
+        orders = torch.stack([self.orders(k, n_epochs) for k in range(len(self.ensemble))[block]], dim=1)
+        rows = torch.arange(n_networks, device=x.device)[:, None]
+        alive = self.diverged[block] < 0
+        # What a diverged member was before it diverged; its row then fills with NaN, which disturbs no other row.
+        frozen = {int(k): [array[k].clone() for array in state] for k in (~alive).nonzero()}
+        for epoch, order in enumerate(orders.to(x.device), start=self.epoch):
+            x_epoch, y_epoch = x[rows, order], y[rows, order]
+            total = torch.zeros(n_networks, device=x.device, dtype=x.dtype)
+            for start in range(0, n_points, training.batch_size):
+                batch = slice(start, start + training.batch_size)
+                points = x_epoch[:, batch]
+                mean = differentiate(networks, slot, points, y_epoch[:, batch], loss)
+                total += mean * (points.shape[1] / n_points)
+                finite = total.isfinite().cpu()
+                if not finite[alive].all():
+                    for k in map(int, (alive & ~finite).nonzero()):
+                        frozen[k] = [array[k].clone() for array in state]
+                        self.diverged[block.start + k] = epoch
+                    alive &= finite
+                step += 1
+                if training.optimiser == "adam":
+                    adam(parameters, gradient, first, second, step, rate, training.weight_decay)
+                else:
+                    sgd(parameters, gradient, first, training.momentum, rate, training.weight_decay)
+            self.loss[epoch, block] = torch.where(alive, total.cpu(), torch.nan)
+        for k, before in frozen.items():
+            for array, kept in zip(state, before, strict=True):
+                array[k] = kept
+
+    @property
+    def fingerprint(self) -> str:
+        """Hash of all that decides the result."""
+        named = (self.training, self.wanted, self.ensemble.activations, self.ensemble.seeds)
+        seen = hashlib.sha256(repr(named).encode())
+        for tensor in (self.ensemble.flatten(), self.x, self.y):
+            seen.update(tensor.contiguous().cpu().numpy().data)
+        return seen.hexdigest()
+
+    def save(self, path: Path) -> None:
+        """Write a checkpoint, whole or not at all."""
+        content = {name: getattr(self, name) for name in self.KEPT} | {
+            "fingerprint": self.fingerprint,
+            "epoch": self.epoch,
+            "streams": torch.stack([stream.get_state() for stream in self.streams]),
+        }
+        handle, temporary = tempfile.mkstemp(dir=path.parent, suffix=".part")
+        os.close(handle)
+        try:
+            torch.save(content, temporary)
+            os.replace(temporary, path)
+        finally:
+            Path(temporary).unlink(missing_ok=True)
+
+    def resume(self, path: Path) -> bool:
+        """Continue from a checkpoint and return True, if there is one.
+
+        Raises:
+            ValueError: the checkpoint belongs to another run or is not whole.
+            FileNotFoundError: its folder does not exist.
+        """
+        if not path.parent.is_dir():
+            raise FileNotFoundError(f"checkpoint must lie in an existing folder, got {str(path)!r}.")
+        if not path.exists():
+            return False
+        try:
+            content = torch.load(path, weights_only=True)
+        except Exception as error:  # torch.load raises whatever its zip reader and unpickler happen to raise
+            raise ValueError(f"checkpoint must be a whole file, got {str(path)!r}: {error}.") from error
+        if not isinstance(content, dict) or content.get("fingerprint") != self.fingerprint:
+            raise ValueError(f"checkpoint must belong to this run, got {str(path)!r} of another; remove or rename it.")
+        for name in self.KEPT:
+            setattr(self, name, content[name].to(getattr(self, name).device))
+        self.epoch = content["epoch"]
+        for stream, state in zip(self.streams, content["streams"], strict=True):
+            stream.set_state(state.clone())  # set_state reads from the start of the storage, not of the view
+        return True

@@ -1,0 +1,60 @@
+"""The written-out step is automatic differentiation and PyTorch's optimisers."""
+
+import pytest
+import torch
+
+from helpers.activations import ACTIVATIONS
+from helpers.losses import LOSSES
+from helpers.models import Ensemble
+from helpers.steps import adam, differentiate, sgd
+
+EVERY = [*ACTIVATIONS, "prelu", "tanh"]
+
+
+def stream():
+    return torch.Generator().manual_seed(3)
+
+
+@pytest.mark.parametrize("loss", LOSSES.values(), ids=LOSSES)
+@pytest.mark.parametrize("sizes", [[3, 6, 5, 4, 2], [1, 4, 1]])
+def test_gradients_are_autograds_for_every_activation_and_loss(loss, sizes):
+    ensemble = Ensemble(sizes, EVERY, range(len(EVERY))).double()
+    x = 2 * torch.randn(len(EVERY), 9, sizes[0], generator=stream(), dtype=torch.float64)
+    y = torch.rand(len(EVERY), 9, sizes[-1], generator=stream(), dtype=torch.float64)
+    if loss.classes:
+        y = torch.randint(0, sizes[-1], (len(EVERY), 9), generator=stream())
+    expected = loss.value(ensemble(x), y).mean(dim=1)
+    expected.sum().backward()
+    slot = ensemble.with_parameters(torch.full_like(ensemble.flatten(), 7.0))
+    found = differentiate(ensemble, slot, x, y, loss)
+    torch.testing.assert_close(found, expected.detach(), rtol=1e-12, atol=1e-14)
+    for written, parameter in zip(slot.parameters(), ensemble.parameters(), strict=True):
+        torch.testing.assert_close(written.detach(), parameter.grad, rtol=1e-10, atol=1e-13)
+
+
+@pytest.mark.parametrize("decay", [0.0, 0.1])
+@pytest.mark.parametrize("name", ["adam", "sgd"])
+def test_updates_are_pytorchs(name, decay):
+    rates = torch.tensor([[0.1], [0.003]], dtype=torch.float64)
+    start = torch.randn(2, 6, generator=stream(), dtype=torch.float64)
+    parameters, first, second = start.clone(), torch.zeros_like(start), torch.zeros_like(start)
+    rows = [row.clone().requires_grad_() for row in start]
+    optimisers = [
+        torch.optim.Adam([row], lr=float(rate), weight_decay=decay)
+        if name == "adam"
+        else torch.optim.SGD([row], lr=float(rate), momentum=0.8, weight_decay=decay)
+        for row, rate in zip(rows, rates, strict=True)
+    ]
+    source = stream()
+    for step in range(1, 6):
+        gradient = torch.randn(2, 6, generator=source, dtype=torch.float64)
+        kept = gradient.clone()
+        if name == "adam":
+            adam(parameters, gradient, first, second, step, rates, decay)
+        else:
+            sgd(parameters, gradient, first, 0.8, rates, decay)
+        assert torch.equal(gradient, kept)
+        for row, optimiser, own in zip(rows, optimisers, gradient, strict=True):
+            row.grad = own.clone()
+            optimiser.step()
+        torch.testing.assert_close(parameters, torch.stack(rows).detach(), rtol=1e-12, atol=1e-14)
