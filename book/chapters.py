@@ -95,7 +95,7 @@ def chapter_key(root: Path, chapter: str, preset: str) -> str:
     cells = [(c.cell_type, c.source, lasting(c.metadata)) for c in notebook.cells]
     files = file_hash(
         parameter_file(root, chapter, preset),
-        *files_below(root / "helpers", ".py", ".yaml"),
+        *files_below(root / "helpers", ".py", ".yaml", ".cpp"),
         *files_below(root / "results"),
         root / "requirements.txt",
         root / "constraints.txt",

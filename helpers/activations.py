@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
@@ -29,7 +28,8 @@ class Activation:
     Attributes:
         name: PyTorch's name for it.
         function: ψ; takes z and, where `slope` is given, a slope that broadcasts against z.
-        gradient: ψ'; takes z, ψ(z) and, where `slope` is given, the slope.
+        backward: multiplies a derivative by ψ(z) with ψ'(z), which makes it one by z; takes that derivative, z, ψ(z)
+            and, where `slope` is given, the slope.
         module: makes the ``torch.nn.Module`` that computes the same.
         diffeomorphism: ψ is strictly monotone and continuously differentiable with ψ' > 0 everywhere, so
             that ψ is a diffeomorphism of ℝ onto its range.
@@ -38,7 +38,7 @@ class Activation:
 
     name: str
     function: Callable[..., Tensor]
-    gradient: Callable[..., Tensor]
+    backward: Callable[..., Tensor]
     module: Callable[[], nn.Module]
     diffeomorphism: bool
     slope: float | None = None
@@ -46,7 +46,7 @@ class Activation:
     @torch.no_grad()
     def derivative(self, z: Tensor, *slope: Tensor) -> Tensor:
         """Return ψ'(z), elementwise; at a kink PyTorch's choice."""
-        derivative: Tensor = self.gradient(z, self.function(z, *slope), *slope)
+        derivative: Tensor = self.backward(torch.ones_like(z), z, self.function(z, *slope), *slope)
         return derivative
 
 
@@ -54,50 +54,62 @@ def _prelu(z: Tensor, slope: Tensor) -> Tensor:
     return torch.where(z > 0, z, slope * z)
 
 
-def _gelu_gradient(z: Tensor, _: Tensor) -> Tensor:
-    # Φ(z) + z φ(z), with the normal distribution function Φ and its density φ
-    below: Tensor = torch.special.ndtr(z)
-    return below + z * torch.exp(-z * z / 2) / math.sqrt(2 * math.pi)
-
-
-def _silu_gradient(z: Tensor, value: Tensor) -> Tensor:
-    s = z.sigmoid()
-    return s + value * (1 - s)
-
+# PyTorch's own backward functions read and write their arguments once.
+aten = torch.ops.aten
 
 ACTIVATIONS: Mapping[str, Activation] = MappingProxyType(
     {
         activation.name: activation
         for activation in (
-            Activation("tanh", torch.tanh, lambda z, a: 1 - a * a, nn.Tanh, diffeomorphism=True),
-            Activation("relu", torch.relu, lambda z, a: (z > 0).to(z.dtype), nn.ReLU, diffeomorphism=False),
+            Activation(
+                "tanh", torch.tanh, lambda back, z, a: aten.tanh_backward(back, a), nn.Tanh, diffeomorphism=True
+            ),
+            Activation(
+                "relu",
+                torch.relu,
+                lambda back, z, a: aten.threshold_backward(back, a, 0),
+                nn.ReLU,
+                diffeomorphism=False,
+            ),
             Activation(
                 "leaky_relu",
                 F.leaky_relu,
-                lambda z, a: torch.where(z > 0, 1.0, z.new_tensor(0.01)),
+                lambda back, z, a: aten.leaky_relu_backward(back, z, 0.01, False),
                 nn.LeakyReLU,
                 diffeomorphism=False,
             ),
             Activation(
                 "prelu",
                 _prelu,
-                lambda z, a, slope: torch.where(z > 0, 1.0, slope),
+                lambda back, z, a, slope: torch.where(z > 0, back, slope * back),
                 nn.PReLU,
                 diffeomorphism=False,
                 slope=0.25,
             ),
-            Activation("elu", F.elu, lambda z, a: z.clamp(max=0).exp(), nn.ELU, diffeomorphism=True),
-            Activation("gelu", F.gelu, _gelu_gradient, nn.GELU, diffeomorphism=False),
-            Activation("silu", F.silu, _silu_gradient, nn.SiLU, diffeomorphism=False),
+            Activation(
+                "elu",
+                F.elu,
+                lambda back, z, a: aten.elu_backward(back, 1, 1, 1, False, z),
+                nn.ELU,
+                diffeomorphism=True,
+            ),
+            Activation("gelu", F.gelu, lambda back, z, a: aten.gelu_backward(back, z), nn.GELU, diffeomorphism=False),
+            Activation("silu", F.silu, lambda back, z, a: aten.silu_backward(back, z), nn.SiLU, diffeomorphism=False),
             Activation(
                 "softsign",
                 F.softsign,
-                lambda z, a: (1 + z.abs()).square().reciprocal(),
+                lambda back, z, a: back / (1 + z.abs()).square_(),
                 nn.Softsign,
                 diffeomorphism=True,
             ),
-            Activation("sigmoid", torch.sigmoid, lambda z, a: a * (1 - a), nn.Sigmoid, diffeomorphism=True),
-            Activation("abs", torch.abs, lambda z, a: z.sign(), Abs, diffeomorphism=False),
+            Activation(
+                "sigmoid",
+                torch.sigmoid,
+                lambda back, z, a: aten.sigmoid_backward(back, a),
+                nn.Sigmoid,
+                diffeomorphism=True,
+            ),
+            Activation("abs", torch.abs, lambda back, z, a: back * z.sign(), Abs, diffeomorphism=False),
         )
     }
 )

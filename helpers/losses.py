@@ -1,4 +1,4 @@
-"""The registry of losses, each with its gradient written out."""
+"""The registry of losses, each with its derivative written out."""
 
 from __future__ import annotations
 
@@ -18,15 +18,14 @@ class Loss:
 
     Attributes:
         name: its name.
-        value: takes logits ``[..., n_points, n_out]`` and targets, returns ``[..., n_points]``.
-        gradient: takes the same, returns the derivative of each point's loss by its logits.
+        function: takes logits ``[..., n_points, n_out]`` and targets; returns the loss of each point
+            ``[..., n_points]`` and its derivative by the logits.
         classes: whether targets are classes ``[..., n_points]``, int64, 0 … n_out − 1, rather than numbers
             ``[..., n_points, n_out]``.
     """
 
     name: str
-    value: Callable[[Tensor, Tensor], Tensor]
-    gradient: Callable[[Tensor, Tensor], Tensor]
+    function: Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]
     classes: bool
 
     def check(self, y: Tensor, n_out: int) -> None:
@@ -41,36 +40,29 @@ class Loss:
             )
 
 
-def _cross_entropy(logits: Tensor, y: Tensor) -> Tensor:
-    picked: Tensor = logits.gather(-1, y[..., None])[..., 0]
-    return logits.logsumexp(-1) - picked
+def _cross_entropy(logits: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
+    log_probability, y = logits.log_softmax(-1), y[..., None]
+    value = -log_probability.gather(-1, y)[..., 0]
+    return value, log_probability.exp_().scatter_add_(-1, y, logits.new_tensor(-1.0).expand(y.shape))
 
 
-def _cross_entropy_gradient(logits: Tensor, y: Tensor) -> Tensor:
-    return logits.softmax(-1).scatter_add(-1, y[..., None], logits.new_tensor(-1.0).expand(*y.shape, 1))
+def _binary_cross_entropy(logits: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
+    value = F.binary_cross_entropy_with_logits(logits, y, reduction="none").mean(-1)
+    return value, (logits.sigmoid() - y) / y.shape[-1]
 
 
-def _binary_cross_entropy(logits: Tensor, y: Tensor) -> Tensor:
-    return F.binary_cross_entropy_with_logits(logits, y, reduction="none").mean(-1)
+def _squared_error(logits: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
+    error = logits - y
+    return error.square().mean(-1), 2 * error / y.shape[-1]
 
 
 LOSSES: Mapping[str, Loss] = MappingProxyType(
     {
         loss.name: loss
         for loss in (
-            Loss("cross_entropy", _cross_entropy, _cross_entropy_gradient, classes=True),
-            Loss(
-                "binary_cross_entropy",
-                _binary_cross_entropy,
-                lambda logits, y: (logits.sigmoid() - y) / y.shape[-1],
-                classes=False,
-            ),
-            Loss(
-                "squared_error",
-                lambda logits, y: (logits - y).square().mean(-1),
-                lambda logits, y: 2 * (logits - y) / y.shape[-1],
-                classes=False,
-            ),
+            Loss("cross_entropy", _cross_entropy, classes=True),
+            Loss("binary_cross_entropy", _binary_cross_entropy, classes=False),
+            Loss("squared_error", _squared_error, classes=False),
         )
     }
 )

@@ -104,16 +104,23 @@ class Ensemble(nn.Module):
         parts = [psi.function(z[members], *slope) for members, psi, slope in self._by_run(layer)]
         return parts[0] if len(parts) == 1 else torch.cat(parts)
 
-    def derivative(self, z: Tensor, layer: int, value: Tensor | None = None) -> Tensor:
-        """Return ψ'(z) of a hidden layer, each member with its own activation; shapes as z.
+    def derivative(self, z: Tensor, layer: int) -> Tensor:
+        """Return ψ'(z) of a hidden layer, each member with its own activation; shapes as z."""
+        return self.backward(torch.ones_like(z), z, self.activate(z, layer), layer)
+
+    def backward(self, back: Tensor, z: Tensor, value: Tensor, layer: int) -> Tensor:
+        """Return the derivative by z, given that by ψ(z).
 
         Args:
-            z: pre-activations, ``[n_networks, n_points, width]``.
+            back: derivative of something by ψ(z), ``[n_networks, n_points, width]``.
+            z: pre-activations, of the same shape.
+            value: ψ(z).
             layer: the hidden layer.
-            value: ψ(z), where it is known already.
         """
-        value = self.activate(z, layer) if value is None else value
-        parts = [psi.gradient(z[members], value[members], *slope) for members, psi, slope in self._by_run(layer)]
+        parts = [
+            psi.backward(back[members], z[members], value[members], *slope)
+            for members, psi, slope in self._by_run(layer)
+        ]
         return parts[0] if len(parts) == 1 else torch.cat(parts)
 
     def slope_gradient(self, back: Tensor, z: Tensor, layer: int, *, out: Tensor) -> None:

@@ -18,11 +18,10 @@ from helpers.checks import Choice, Integer, Real
 from helpers.losses import LOSS_NAME, LOSSES
 from helpers.models import Ensemble
 from helpers.seeding import torch_stream
-from helpers.steps import adam, differentiate, sgd
+from helpers.steps import differentiate, optimiser
 
-# Members that plain PyTorch trains side by side. The parameters, gradients and moments of about forty networks of
-# five layers of fifty fit the cache of a small machine; larger blocks only add trips to memory.
-BLOCK = 40
+# Members that plain PyTorch trains side by side in one thread: enough to keep it busy between two calls from Python.
+BLOCK = 60
 # What the kernel may need for one network: beyond the caches, PyTorch's products of large matrices are as fast.
 KERNEL_BYTES = 2**25
 
@@ -189,21 +188,30 @@ class Run:
     def stacked_jobs(self, n_epochs: int) -> list[Callable[[], None]]:
         """One job for each block of members, that trains it for some epochs in plain PyTorch."""
         n = len(self.ensemble)
-        size = min(BLOCK, -(-n // torch.get_num_threads())) if self.x.device.type == "cpu" else n
+        threads = torch.get_num_threads()
+        n_blocks = threads * -(-n // (BLOCK * threads)) if self.x.device.type == "cpu" else 1
+        size = -(-n // n_blocks)
         blocks = [slice(start, min(start + size, n)) for start in range(0, n, size)]
         return [partial(self._stacked, block, n_epochs) for block in blocks] if n_epochs else []
 
     @torch.no_grad()
     def _stacked(self, block: slice, n_epochs: int) -> None:
-        training, loss, step = self.training, LOSSES[self.training.loss], self.steps
+        training, loss = self.training, LOSSES[self.training.loss]
         x, y = self.x[block], self.y[block]
         n_networks, n_points = x.shape[:2]
         state = [array[block] for array in (self.parameters, self.first, self.second)]  # views
-        parameters, first, second = state
-        gradient = torch.zeros_like(parameters)
-        networks = self.ensemble.select(block).with_parameters(parameters)
+        gradient = torch.zeros_like(state[0])
+        networks = self.ensemble.select(block).with_parameters(state[0])
         slot = networks.with_parameters(gradient)
-        rate = parameters.new_tensor(self.rates[block])[:, None]
+        stepper = optimiser(
+            training.optimiser,
+            state,
+            gradient,
+            self.rates[block],
+            steps=self.steps,
+            momentum=training.momentum,
+            decay=training.weight_decay,
+        )
         orders = torch.stack([self.orders(k, n_epochs) for k in range(len(self.ensemble))[block]], dim=1)
         rows = torch.arange(n_networks, device=x.device)[:, None]
         alive = self.diverged[block] < 0
@@ -223,11 +231,7 @@ class Run:
                         frozen[k] = [array[k].clone() for array in state]
                         self.diverged[block.start + k] = epoch
                     alive &= finite
-                step += 1
-                if training.optimiser == "adam":
-                    adam(parameters, gradient, first, second, step, rate, training.weight_decay)
-                else:
-                    sgd(parameters, gradient, first, training.momentum, rate, training.weight_decay)
+                stepper.step()
             self.loss[epoch, block] = torch.where(alive, total.cpu(), torch.nan)
         for k, before in frozen.items():
             for array, kept in zip(state, before, strict=True):

@@ -6,8 +6,11 @@ from what the forward pass has left, and updates all parameters of all members a
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from itertools import groupby
+
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from helpers.losses import Loss
 from helpers.models import Ensemble
@@ -28,8 +31,8 @@ def differentiate(ensemble: Ensemble, gradient: Ensemble, x: Tensor, y: Tensor, 
         The mean loss of each member, ``[n_networks]``.
     """
     passes = list(ensemble.pre_activations(x))
-    logits = passes[-1][1]
-    delta = loss.gradient(logits, y) / x.shape[1]
+    losses, delta = loss.function(passes[-1][1], y)
+    delta /= x.shape[1]
     for layer in reversed(range(len(passes))):
         value = passes[layer][0]
         torch.bmm(delta.transpose(1, 2), value, out=gradient.weights[layer])
@@ -38,35 +41,53 @@ def differentiate(ensemble: Ensemble, gradient: Ensemble, x: Tensor, y: Tensor, 
             delta = torch.bmm(delta, ensemble.weights[layer])
             z = passes[layer - 1][1]
             ensemble.slope_gradient(delta, z, layer - 1, out=gradient.slopes[layer - 1])
-            delta *= ensemble.derivative(z, layer - 1, value)
-    return loss.value(logits, y).mean(dim=1)
+            delta = ensemble.backward(delta, z, value, layer - 1)
+    return losses.mean(dim=1)
 
 
-# Both take arrays [n_networks, n_parameters], or [n_networks, 1] for the rates, and change all but the gradient.
+def optimiser(
+    name: str,
+    state: Sequence[Tensor],
+    gradient: Tensor,
+    rates: Sequence[float],
+    *,
+    steps: int,
+    momentum: float = 0.9,
+    decay: float = 0.0,
+) -> torch.optim.Optimizer:
+    """Return PyTorch's optimiser, at work on arrays of all parameters of all members and on given moments.
 
-
-@torch.no_grad()
-def adam(
-    parameters: Tensor, gradient: Tensor, first: Tensor, second: Tensor, step: int, rate: Tensor, decay: float
-) -> None:
-    """Take step number ``step`` (from 1) of Adam, as ``torch.optim.Adam`` does it.
+    Args:
+        name: ``"adam"`` or ``"sgd"``.
+        state: parameters, first and second moments, each ``[n_networks, n_parameters]``; changed by its steps.
+        gradient: where it finds the gradient at a step.
+        rates: learning rate of each member.
+        steps: steps taken before.
+        momentum: of SGD.
+        decay: weight decay.
 
     References:
         Kingma & Ba (2015), algorithm 1.
     """
-    beta, gamma, epsilon = 0.9, 0.999, 1e-8
-    if decay:
-        gradient = gradient + decay * parameters
-    first.lerp_(gradient, 1 - beta)
-    second.mul_(gamma).addcmul_(gradient, gradient, value=1 - gamma)
-    scale = (second.sqrt() / (1 - gamma**step) ** 0.5).add_(epsilon)
-    parameters.sub_((first / scale).mul_(rate / (1 - beta**step)))
-
-
-@torch.no_grad()
-def sgd(parameters: Tensor, gradient: Tensor, first: Tensor, momentum: float, rate: Tensor, decay: float) -> None:
-    """Take a step of gradient descent with momentum, as ``torch.optim.SGD`` does it."""
-    if decay:
-        gradient = gradient + decay * parameters
-    first.mul_(momentum).add_(gradient)
-    parameters.sub_(first * rate)
+    groups: list[dict[str, object]] = []
+    moments: dict[Tensor, dict[str, Tensor]] = {}
+    start = 0
+    for rate, members in groupby(rates):
+        rows = slice(start, start := start + len(list(members)))
+        parameter = nn.Parameter(state[0][rows])
+        parameter.grad = gradient[rows]
+        groups.append({"params": [parameter], "lr": rate})
+        moments[parameter] = (
+            {"step": torch.tensor(float(steps), device=gradient.device), "exp_avg": state[1][rows]}
+            | {"exp_avg_sq": state[2][rows]}
+            if name == "adam"
+            else {"momentum_buffer": state[1][rows]}
+        )
+    # Fused: one pass over memory for each step instead of ten.
+    made: torch.optim.Optimizer = (
+        torch.optim.Adam(groups, weight_decay=decay, fused=True)
+        if name == "adam"
+        else torch.optim.SGD(groups, lr=rates[0], momentum=momentum, weight_decay=decay, fused=True)
+    )
+    made.state |= moments
+    return made

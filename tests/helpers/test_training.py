@@ -108,7 +108,7 @@ def test_member_of_fifty_is_the_same_seed_alone(name, optimiser, compiled):
     assert together.loss.shape == (3, 50)
     assert together.final.seeds == tuple(seeds)
     assert together.final.activations == tuple(names)
-    for k in (0, 3, BLOCK - 1, BLOCK, 48):
+    for k in (0, 3, 24, 25, 48):
         alone = train(Ensemble(SIZES, [names[k]], [seeds[k]]), x[k], y[k], training, compiled=compiled)
         assert distance(together.final.select([k]), alone.final) < 1e-4
         torch.testing.assert_close(together.loss[:, k], alone.loss[:, 0], rtol=0, atol=1e-4)

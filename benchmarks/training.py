@@ -1,0 +1,226 @@
+"""Time training many networks, side by side with what a reader would otherwise use; ``make bench`` runs this file.
+
+All contenders train the same networks on the same data in one process, in turns; a ratio is the median over the turns
+of two times measured in the same turn. Writes training.json and training.md beside this file.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import platform
+import statistics
+import sys
+import time
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import psutil
+import torch
+from peers import CONTENDERS, Task, Trainer, limit_threads, make_task
+from tqdm import tqdm
+
+FOLDER = Path(__file__).parent
+GOALS = {
+    "ours": {"dataloader": 100.0, "tight": 22.0, "jax": 2.5},
+    "plain": {"dataloader": 45.0, "tight": 10.0, "jax": 1.2},
+}
+GOAL_SHARE, GOAL_GROWTH = 0.45, 1.10
+
+
+def matmul_rate(seconds: float = 0.15) -> float:
+    """The machine's rate of multiplying large float32 matrices with all threads, floating-point operations a second."""
+    a, b = torch.randn(1024, 1024), torch.randn(1024, 1024)
+    torch.mm(a, b)
+    count, start = 0, time.perf_counter()
+    while (spent := time.perf_counter() - start) < seconds:
+        torch.mm(a, b)
+        count += 1
+    return 2 * 1024**3 * count / spent
+
+
+def timed(run: Trainer, n_epochs: int) -> float:
+    """Seconds that a training takes."""
+    start = time.perf_counter()
+    run(n_epochs)
+    return time.perf_counter() - start
+
+
+def compare(task: Task, names: Sequence[str], *, turns: int, epochs: int, bar: Any) -> dict[str, Any]:
+    """Time contenders on a task in turns.
+
+    Returns:
+        Milliseconds for each network and epoch, in each turn, by contender; their losses; and the rate of matrix
+        products measured in each turn.
+    """
+    runs, counts, losses = {}, {}, {}
+    for name in names:
+        part = task.first(CONTENDERS[name].most)
+        runs[name], counts[name] = CONTENDERS[name].make(part), len(part)
+        losses[name] = float(runs[name](epochs).mean())
+    times: dict[str, list[float]] = {name: [] for name in names}
+    rates = []
+    for _ in range(turns):
+        rates.append(matmul_rate())
+        for name, run in runs.items():
+            # Few networks take little time; repeat them until it can be measured.
+            once = timed(run, epochs)
+            repeats = max(1, min(20, int(0.2 / once)))
+            spent = once if repeats == 1 else timed(run, epochs * repeats) / repeats
+            times[name].append(1e3 * spent / counts[name] / epochs)
+            bar.update()
+    return {"milliseconds": times, "loss": losses, "matmul_rate": rates, "flops": task.flops}
+
+
+def ratio(result: dict[str, Any], slow: str, fast: str) -> dict[str, float]:
+    """How many times faster one contender is than another: median over the turns, least and most."""
+    pairs = zip(result["milliseconds"][slow], result["milliseconds"][fast], strict=True)
+    ratios = [a / b for a, b in pairs]
+    return {"median": statistics.median(ratios), "least": min(ratios), "most": max(ratios)}
+
+
+def share_of_matmul(result: dict[str, Any], name: str) -> float:
+    """Floating-point operations of a contender's matrix products as a share of what the machine can do."""
+    return statistics.median(
+        result["flops"] / (1e-3 * ms) / rate
+        for ms, rate in zip(result["milliseconds"][name], result["matmul_rate"], strict=True)
+    )
+
+
+def measure(turns: int, epochs: int, sizes: Sequence[int]) -> dict[str, Any]:
+    """Run all comparisons."""
+    growth_of = {
+        "width": [{"width": width} for width in (10, 25, 50, 100, 200)],
+        "depth": [{"depth": depth} for depth in (1, 2, 5, 10)],
+        "n_train": [{"n_train": n_train} for n_train in (335, 670, 1340, 2680)],
+    }
+    total = turns * (2 * len(sizes) * len(CONTENDERS) + 2 * sum(len(cases) for cases in growth_of.values()))
+    results: dict[str, Any] = {"by_size": {}, "growth": {}}
+    with tqdm(total=total, unit="timing") as bar:
+        for n in sizes:
+            for activation in ("relu", "tanh"):
+                task = make_task(n, activation)
+                found = compare(task, list(CONTENDERS), turns=turns, epochs=epochs, bar=bar)
+                results["by_size"][f"{n} {activation}"] = found
+        for axis, cases in growth_of.items():
+            results["growth"][axis] = {
+                str(case[axis]): compare(
+                    make_task(120, "relu", **case), ["ours", "plain"], turns=turns, epochs=epochs, bar=bar
+                )
+                for case in cases
+            }
+    return results
+
+
+def machine(n_threads: int) -> dict[str, Any]:
+    """What this was measured on."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+        name = next(line.split(":")[1].strip() for line in lines if line.startswith("model name"))
+    except (OSError, StopIteration):
+        name = platform.processor() or platform.machine()
+    return {
+        "processor": name,
+        "cores": psutil.cpu_count(),
+        "cores_used": n_threads,
+        "system": platform.system(),
+        "versions": {"python": platform.python_version()}
+        | {package: version(package) for package in ("torch", "jax", "scikit-learn", "numpy")},
+        "measured": f"{datetime.now(UTC):%Y-%m-%d}",
+    }
+
+
+def goals(results: dict[str, Any], sizes: Sequence[int]) -> list[tuple[str, float, float, bool]]:
+    """Each goal: in words, what was found, what was wanted, and whether it is met."""
+    rows = []
+    if 120 in sizes:
+        for activation in ("relu", "tanh"):
+            found = results["by_size"][f"120 {activation}"]
+            for fast, wanted in GOALS.items():
+                for slow, least in wanted.items():
+                    times = ratio(found, slow, fast)["median"]
+                    words = f"{activation}: {CONTENDERS[fast].label} against {CONTENDERS[slow].label}, times faster"
+                    rows.append((words, times, least, times >= least))
+        share = share_of_matmul(results["by_size"]["120 relu"], "ours")
+        rows.append(("relu: share of the matrix-multiply rate", share, GOAL_SHARE, share >= GOAL_SHARE))
+    if {120, 1000} <= set(sizes):
+        for activation in ("relu", "tanh"):
+            few, many = (
+                statistics.median(results["by_size"][f"{n} {activation}"]["milliseconds"]["ours"]) for n in (120, 1000)
+            )
+            words = f"{activation}: time for each of 1000 networks over that for each of 120"
+            rows.append((words, many / few, GOAL_GROWTH, many / few <= GOAL_GROWTH))
+    return rows
+
+
+def table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """A Markdown table, all columns but the first aligned to the right."""
+    rule = [":--", *["--:"] * (len(head) - 1)]
+    return "\n".join("| " + " | ".join(row) + " |" for row in (head, rule, *rows))
+
+
+def report(results: dict[str, Any], sizes: Sequence[int]) -> str:
+    """The results as Markdown."""
+    m = results["machine"]
+    versions = ", ".join(f"{name} {number}" for name, number in m["versions"].items())
+    parts = [
+        f"Measured on {m['measured']} on {m['cores_used']} of {m['cores']} cores of one machine "
+        f"({m['processor']}, {m['system']}; {versions}), "
+        f"{results['turns']} turns of {results['epochs']} epochs; medians."
+    ]
+    for activation in ("relu", "tanh"):
+        rows = []
+        for name, contender in CONTENDERS.items():
+            row = [contender.label]
+            for n in sizes:
+                found = results["by_size"][f"{n} {activation}"]
+                ms = statistics.median(found["milliseconds"][name])
+                times = ratio(found, name, "ours")["median"]
+                row.append(f"{ms:.3g}" if name == "ours" else f"{ms:.3g} ({times:.3g}×)")
+            found = results["by_size"][f"{sizes[-1] if 120 not in sizes else 120} {activation}"]
+            row.append(f"{100 * share_of_matmul(found, name):.0f} %")
+            rows.append(row)
+        head = [f"{activation}: milliseconds", *(f"N = {n}" for n in sizes), "of the matmul rate"]
+        parts.append(table(head, rows))
+    names = {"width": "neurons in a layer", "depth": "hidden layers", "n_train": "training points"}
+    for axis, cases in results["growth"].items():
+        rows = [
+            [
+                case,
+                *(f"{statistics.median(found['milliseconds'][name]):.3g}" for name in ("ours", "plain")),
+                f"{100 * share_of_matmul(found, 'ours'):.0f} %",
+            ]
+            for case, found in cases.items()
+        ]
+        parts.append(table([names[axis], "compiled, ms", "plain PyTorch, ms", "of the matmul rate"], rows))
+    rows = [
+        [words, f"{found:.3g}", f"{wanted:g}", "met" if met else "**not met**"]
+        for words, found, wanted, met in goals(results, sizes)
+    ]
+    parts.append(table(["goal", "found", "wanted", ""], rows))
+    return "\n\n".join(parts) + "\n"
+
+
+def main() -> None:
+    """Measure, print and write."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--turns", type=int, default=5)
+    parser.add_argument("--epochs", type=int, default=3)
+    parser.add_argument("--sizes", type=int, nargs="+", default=[1, 10, 120, 1000])
+    parser.add_argument("--cores", type=int, default=psutil.cpu_count(), help="use the first so many cores")
+    parser.add_argument("--output", type=Path, default=FOLDER, help="folder for training.json and training.md")
+    options = parser.parse_args()
+    limit_threads(options.cores)
+    results = measure(options.turns, options.epochs, options.sizes)
+    results |= {"machine": machine(options.cores), "turns": options.turns, "epochs": options.epochs}
+    text = report(results, options.sizes)
+    (options.output / "training.json").write_text(json.dumps(results, indent=1) + "\n")
+    (options.output / "training.md").write_text(text)
+    sys.stdout.write("\n" + text)
+
+
+if __name__ == "__main__":
+    main()
