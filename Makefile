@@ -5,7 +5,7 @@ VENV ?= .venv
 PY := $(VENV)/bin/python
 NPM := $(shell command -v npm)
 
-.PHONY: env book test lab results outputs clean
+.PHONY: env book test lab results outputs bench clean
 
 # everything the other targets need: the pinned packages, the module itself and, where npm is found, the page's scripts
 env: $(VENV)/installed $(if $(NPM),book/node_modules/installed)
@@ -32,6 +32,11 @@ results: env
 # the stored outputs of the checked cells in notebooks/, computed anew
 outputs: env
 	$(PY) book/make.py outputs
+
+# training timed side by side with its peers, into benchmarks/training.md and .json: make bench ARGS="--cores 2"
+bench: env
+	$(PY) -m pip install -q -r benchmarks/requirements.txt
+	$(PY) benchmarks/training.py $(ARGS)
 
 # what was built; the environment (.venv) and the npm packages stay
 clean:

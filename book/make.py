@@ -5,6 +5,7 @@ its result depends on has changed, and the pages in book/_build/html are replace
 """
 
 import argparse
+import ast
 import hashlib
 import json
 import os
@@ -32,6 +33,9 @@ QUICK_LIMIT, LONG_LIMIT = 600.0, 3 * 3600.0
 
 CHECKED = "nbval-check-output"
 """Tag of the cells whose output is kept in git and compared by nbval."""
+
+PERFORMANCE = "benchmarks/training.md"
+"""What `make bench` measured last, shown on the performance page."""
 
 VENDORED = {
     "@jupyter-widgets/html-manager/dist/embed.js": "widgets",
@@ -95,7 +99,8 @@ def stage(root: Path, done: Iterable[Chapter], status: str, source: Path) -> Non
     shutil.copytree(root / "book", source / "book", ignore=unread)
     (source / "notebooks").mkdir()
     for chapter in done:
-        shutil.copy(chapter.notebook, source / "notebooks")
+        page = without_repetition(chapters.read_notebook(chapter.notebook))
+        nbformat.write(page, source / "notebooks" / chapter.notebook.name)  # type: ignore[no-untyped-call]
     config = yaml.safe_load((root / "_config.yml").read_text())
     if has_vendored(root):
         for pattern, folder in VENDORED.items():
@@ -109,6 +114,30 @@ def stage(root: Path, done: Iterable[Chapter], status: str, source: Path) -> Non
     (source / "_config.yml").write_text(yaml.safe_dump(config))
     fill(source / "book/status.md", "<!-- chapters -->", status)
     fill(source / "book/api.md", "<!-- modules -->", api_sections(root))
+    if (root / PERFORMANCE).is_file():
+        fill(source / "book/performance.md", "<!-- table -->", (root / PERFORMANCE).read_text())
+
+
+def without_repetition(notebook: Any) -> Any:
+    """A notebook without papermill's cell of parameters, where it says the same as the notebook's own."""
+    tagged = {tag: c for c in notebook.cells for tag in c.metadata.get("tags", [])}
+    injected, own = tagged.get("injected-parameters"), tagged.get("parameters")
+    if injected and own and assigned(injected.source).items() <= assigned(own.source).items():
+        notebook.cells.remove(injected)
+    return notebook
+
+
+def assigned(source: str) -> dict[str, str]:
+    """The names that a cell of parameters sets, with their values as code."""
+    pairs: dict[str, str] = {}
+    for node in ast.parse(source).body:
+        match node:
+            case (
+                ast.Assign(targets=[ast.Name(id=name)], value=value)
+                | ast.AnnAssign(target=ast.Name(id=name), value=ast.expr() as value)
+            ):
+                pairs[name] = ast.unparse(value)
+    return pairs
 
 
 def fill(page: Path, marker: str, text: str) -> None:
@@ -120,7 +149,9 @@ def fill(page: Path, marker: str, text: str) -> None:
 def api_sections(root: Path) -> str:
     """One section for each module of `helpers`, filled from its docstrings by autodoc."""
     names = [f.stem for f in sorted((root / "helpers").glob("*.py")) if f.stem != "__init__"]
-    section = "## `helpers.{0}`\n\n```{{eval-rst}}\n.. automodule:: helpers.{0}\n   :members:\n```\n"
+    # matplotlib writes a method `set` into every subclass of its figures, with markup that only its own pages know.
+    options = "   :members:\n   :exclude-members: set\n"
+    section = "## `helpers.{0}`\n\n```{{eval-rst}}\n.. automodule:: helpers.{0}\n" + options + "```\n"
     return "\n".join(section.format(name) for name in names)
 
 
@@ -195,6 +226,7 @@ def pages_key(root: Path, done: Iterable[Chapter]) -> str:
         *sorted(prose),
         *chapters.files_below(root / "book/assets"),
         *chapters.files_below(root / "helpers", ".py"),
+        root / PERFORMANCE,
     )
     whole = json.dumps([files, has_vendored(root), [c.record.digest for c in done]])
     return hashlib.sha256(whole.encode()).hexdigest()

@@ -292,32 +292,38 @@ def beside_reported(claim: Claim, values: xr.DataArray) -> pd.DataFrame:
 def verdict_table(verdicts: Sequence[Verdict]) -> str:
     """Return the verdicts as an HTML table for a notebook: claim, reported, ours, verdict.
 
-    ``ours`` gives each case's mean and 95 % interval, cases that hold with a tick.
+    ``ours`` lists each part with what was expected, and each of its cases with mean and 95 % interval, marked ✓ where
+    it holds and ✗ where it does not.
     """
-    rows = []
-    for v in verdicts:
-        ours = []
-        for part in v.claim.parts:
-            of_part = [case for case in v.cases if case.part is part]
-            shown = "; ".join(
-                f"{' '.join(str(value) for value in case.where.values())} {case.interval:.3g} "
-                f"{'✓' if case.holds else '✗'}".strip()
-                for case in of_part
-            )
-            wanted = " and ".join(f"{side} {bound:g}" for side, bound in part.expect.items())
-            ours.append(f"<p><em>{part.label}</em>, expected {wanted}: {shown}</p>")
-        n = v.cases[0].interval.n if v.cases else 0
-        rows.append(
-            f"<tr><th scope='row'>{v.claim.id}</th><td>{v.claim.statement}</td>"
-            f"<td>{v.claim.reported['text']}<br><small>{v.claim.place}</small></td>"
-            f"<td>{''.join(ours) if v.cases else v.reason}</td><td>{n}</td>"
-            f"<td><strong>{v.verdict}</strong><br><small>{v.reason}</small></td></tr>"
-        )
     head = "".join(
-        f"<th scope='col'>{name}</th>"
-        for name in ("id", "claim", "reported", "ours, mean [95 % interval]", "seeds", "verdict")
+        f"<th scope='col'>{name}</th>" for name in ("claim", "reported", "ours: mean [95 % interval]", "verdict")
     )
+    rows = "".join(_verdict_row(verdict) for verdict in verdicts)
     return (
         "<div class='verdicts' tabindex='0' role='region' aria-label='Verdicts'><table>"
-        f"<thead><tr>{head}</tr></thead><tbody>{''.join(rows)}</tbody></table></div>"
+        f"<thead><tr>{head}</tr></thead><tbody>{rows}</tbody></table></div>"
     )
+
+
+def _verdict_row(v: Verdict) -> str:
+    parts = []
+    for part in v.claim.parts:
+        cases = "".join(_case_item(case) for case in v.cases if case.part is part)
+        wanted = " and ".join(f"{side} {bound:g}".replace("-", "−") for side, bound in part.expect.items())
+        label = part.label[:1].upper() + part.label[1:]
+        parts.append(f"<p>{label}; expected {wanted}</p><ul>{cases}</ul>")
+    n_seeds = f"{v.cases[0].interval.n} seeds; " if v.cases else ""
+    kind = v.verdict.replace(" ", "-")
+    return (
+        f"<tr><th scope='row'><span class='claim-id'>{v.claim.id}</span> {v.claim.statement}</th>"
+        f"<td>{v.claim.reported['text']} <small>({v.claim.place})</small></td>"
+        f"<td>{''.join(parts) if v.cases else v.reason}</td>"
+        f"<td><strong class='verdict {kind}'>{v.verdict}</strong> <small>{n_seeds}{v.reason}</small></td></tr>"
+    )
+
+
+def _case_item(case: Case) -> str:
+    named = [str(value) if name == "activation" else f"{name} {value}" for name, value in case.where.items()]
+    where = f"{', '.join(named)}: " if named else ""
+    mark = "<span class='holds' title='holds'>✓</span>" if case.holds else "<span class='fails' title='fails'>✗</span>"
+    return f"<li>{mark} {where}{case.interval:.3g}</li>"

@@ -7,111 +7,102 @@ so that no kernel is needed. Without it a move of a slider calls the drawing fun
 
 from __future__ import annotations
 
-import base64
 import html
-import io
+import math
 import os
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from functools import lru_cache
 from typing import Any
 
 import ipywidgets as widgets
-from matplotlib.figure import Figure
-from PIL import Image
 
 from helpers.datasets import Dataset, measure_spirals, spirals
-from helpers.figures import draw_eigenvalues, draw_regions, draw_spirals, layer_colours, new_figure
+from helpers.figures import Picture, draw_eigenvalues, draw_regions, draw_spirals, layer_colours, new_figure
 from helpers.metrics import accuracy, eigenvalues, weight_measures
 from helpers.sweeps import Sweep, spiral_sweep
 from helpers.training import Training
 
-Drawing = Callable[..., tuple[Figure, str]]
+Drawing = Callable[..., Picture]
 
-# A palette of this size keeps lines and filled areas clean at a quarter of the weight of full colour.
-N_COLOURS = 64
 MAX_FRAMES = 120
-
-
-def frame(figure: Figure, description: str, *, dpi: int = 100) -> str:
-    """Return a figure as an ``<img>`` with its description as alternative text, a palette PNG inside."""
-    raw = io.BytesIO()
-    figure.savefig(raw, dpi=dpi)
-    small = io.BytesIO()
-    Image.open(raw).convert("RGB").quantize(N_COLOURS).save(small, format="PNG", optimize=True)
-    data = base64.b64encode(small.getvalue()).decode()
-    return f'<img class="frame" alt="{html.escape(description)}" src="data:image/png;base64,{data}">'
 
 
 def explore(
     draw: Drawing,
     controls: Mapping[str, Sequence[Any]],
     live_controls: Mapping[str, Sequence[Any]] | None = None,
+    *,
+    start: Mapping[str, Any] | None = None,
 ) -> widgets.VBox:
     """Build an explorer from a drawing function and one or two sliders.
 
     Args:
-        draw: takes one keyword for each control and returns a figure and its description in words.
-        controls: for each of one or two controls its values, in order; the first value is shown first.
-        live_controls: further controls for those with a kernel; the page stays at their first value.
+        draw: takes one keyword for each control and returns a picture with its description.
+        controls: for each of one or two controls its values, in order.
+        live_controls: further controls for those with a kernel; the page stays at the value they start with.
+        start: value that a control starts with, where that is not its first.
 
     Returns:
         A widget: the sliders above the picture.
 
     Raises:
-        ValueError: there are not one or two controls, a control has fewer than two values, or the page would
-            have to carry too many frames.
+        ValueError: there are not one or two controls, a control has fewer than two values or does not have the
+            one it is to start with, or the page would have to carry too many frames.
     """
     if not 1 <= len(controls) <= 2:
         raise ValueError(f"controls must be one or two, got {list(controls)}.")
-    for name, values in (dict(controls) | dict(live_controls or {})).items():
+    every = dict(controls) | dict(live_controls or {})
+    for name, values in every.items():
         if len(values) < 2:
             raise ValueError(f"controls must have at least two values each, got {list(values)} for {name!r}.")
-    n_frames = 1
-    for values in controls.values():
-        n_frames *= len(values)
+    begin = {name: values[0] for name, values in every.items()} | dict(start or {})
+    for name, value in begin.items():
+        if value not in every.get(name, ()):
+            raise ValueError(f"start must name values of the controls, got {value!r} for {name!r}.")
+    n_frames = math.prod(len(values) for values in controls.values())
     if n_frames > MAX_FRAMES:
         raise ValueError(f"controls must make at most {MAX_FRAMES} frames, got {n_frames}.")
     if os.environ.get("EXPLORERS") == "frames":
-        defaults = {name: values[0] for name, values in (live_controls or {}).items()}
-        return _prepared(draw, controls, defaults)
-    return _live(draw, dict(controls) | dict(live_controls or {}))
+        return _prepared(draw, controls, begin)
+    return _live(draw, every, begin)
 
 
-def _slider(name: str, values: Sequence[Any]) -> widgets.SelectionSlider:
+def _slider(name: str, values: Sequence[Any], value: Any, *, at_once: bool) -> widgets.SelectionSlider:
     return widgets.SelectionSlider(
         options=[(str(value), value) for value in values],
+        value=value,
         description=name.replace("_", " "),
-        style={"description_width": "7em"},
-        layout={"width": "min(30em, 100%)"},
-        continuous_update=False,
+        style={"description_width": "9em"},
+        layout={"width": "min(32em, 100%)"},
+        continuous_update=at_once,
     )
 
 
-def _prepared(draw: Drawing, controls: Mapping[str, Sequence[Any]], fixed: Mapping[str, Any]) -> widgets.VBox:
-    sliders = [_slider(name, values) for name, values in controls.items()]
-    for slider in sliders:
-        slider.continuous_update = True
+def _prepared(draw: Drawing, controls: Mapping[str, Sequence[Any]], begin: Mapping[str, Any]) -> widgets.VBox:
+    sliders = [_slider(name, values, begin[name], at_once=True) for name, values in controls.items()]
     names = list(controls)
 
     def stack(chosen: dict[str, Any]) -> widgets.Widget:
         depth = len(chosen)
         if depth == len(names):
-            return widgets.HTML(frame(*draw(**chosen, **fixed)))
+            return widgets.HTML(draw(**{**begin, **chosen}).to_html())
         name = names[depth]
-        pages = widgets.Stack([stack(chosen | {name: value}) for value in controls[name]], selected_index=0)
-        widgets.jslink((sliders[depth], "index"), (pages, "selected_index"))
-        return pages
+        pages = [stack(chosen | {name: value}) for value in controls[name]]
+        stacked = widgets.Stack(pages, selected_index=sliders[depth].index)
+        widgets.jslink((sliders[depth], "index"), (stacked, "selected_index"))
+        return stacked
 
     return widgets.VBox([*sliders, stack({})]).add_class("explorer")
 
 
-def _live(draw: Drawing, controls: Mapping[str, Sequence[Any]]) -> widgets.VBox:
-    sliders = {name: _slider(name, values) for name, values in controls.items()}
+def _live(draw: Drawing, controls: Mapping[str, Sequence[Any]], begin: Mapping[str, Any]) -> widgets.VBox:
+    sliders = {name: _slider(name, values, begin[name], at_once=False) for name, values in controls.items()}
     picture, trouble = widgets.HTML(), widgets.HTML()
 
     def redraw(_: object = None) -> None:
         try:
-            picture.value = frame(*draw(**{name: slider.value for name, slider in sliders.items()}))
+            picture.value = draw(**{name: slider.value for name, slider in sliders.items()}).to_html()
             trouble.value = ""
         except Exception as error:
             # An error inside a widget's callback would otherwise vanish; it must be seen and it must fail tests.
@@ -131,26 +122,25 @@ def spiral_explorer(entanglements: Sequence[float], distances: Sequence[float]) 
         entanglements: values of the first slider, radians.
         distances: values of the second slider, data units.
     """
-    reach = 1.05 * max(
-        float(spirals(entanglement, distance=distance, n_per_class=50).x.abs().max())
-        for entanglement in (max(entanglements),)
-        for distance in (max(distances),)
-    )
+    widest = spirals(max(entanglements), distance=max(distances), n_per_class=50)
+    reach = 1.05 * float(widest.x.abs().max())
 
-    def draw(entanglement: float, distance: float) -> tuple[Figure, str]:
+    def draw(entanglement: float, distance: float) -> Picture:
         data = spirals(entanglement, distance=distance)
         measured = measure_spirals(data)
-        figure, (ax,) = new_figure(1, 1, width=5, height=5)
+        figure, (ax,) = new_figure(1, 1, width=4.2, height=4.2)
         draw_spirals(ax, data)
         ax.set(xlim=(-reach, reach), ylim=(-reach, reach))
         found = (
-            f"measured: entanglement {measured.entanglement:.2f}, distance {measured.distance:.2f}, "
+            f"entanglement {measured.entanglement:.2f}, distance {measured.distance:.2f}, "
             f"codimension {measured.codimension}"
         )
-        ax.set_title(found, fontsize=10)
-        return figure, f"Two spirals of entanglement {entanglement} at distance {distance}; {found}."
+        ax.set_title(f"measured: {found}", fontsize=9)
+        figure.description = f"Two spirals of entanglement {entanglement} at distance {distance}; measured: {found}."
+        return figure
 
-    return explore(draw, {"entanglement": entanglements, "distance": distances})
+    start = {"entanglement": max(entanglements), "distance": max(distances)}
+    return explore(draw, {"entanglement": entanglements, "distance": distances}, start=start)
 
 
 def weight_explorer(
@@ -166,56 +156,51 @@ def weight_explorer(
     """Explore networks in training: decision regions, norms and eigenvalues, one row for each activation.
 
     Args:
-        entanglements: values of the first slider, radians; in JupyterLab a move trains new networks.
+        entanglements: values of the first slider, radians.
         epochs: values of the second slider: the snapshots, ascending; the training ends at the last.
         activations: one row each.
         hidden_layers: how many, at least two.
         width: neurons in each.
         training: the protocol but for the number of epochs.
-        seeds: values of a third slider for those with a kernel; the page shows the first.
+        seeds: values of a third slider for those with a kernel, where a move trains new networks; the page shows
+            the first.
     """
-    protocol = training or Training()
+    protocol = replace(training or Training(), epochs=max(epochs))
+    square = range(1, hidden_layers)
 
-    @lru_cache(maxsize=64)
-    def trained(entanglement: float, seed: int) -> Sweep:
+    @lru_cache(maxsize=8)
+    def trained(seed: int) -> Sweep:
         return spiral_sweep(
             activations=activations,
-            entanglements=[entanglement],
+            entanglements=entanglements,
             seeds=[seed],
             hidden_layers=hidden_layers,
             width=width,
-            training=Training(
-                epochs=max(epochs),
-                batch_size=protocol.batch_size,
-                learning_rate=protocol.learning_rate,
-                optimiser=protocol.optimiser,
-                momentum=protocol.momentum,
-            ),
+            training=protocol,
             snapshots=epochs,
         )
 
-    def draw(entanglement: float, epoch: int, seed: int) -> tuple[Figure, str]:
-        sweep = trained(entanglement, seed)
-        ensemble = sweep.history.at(epoch)
-        share = accuracy(ensemble, sweep.x_test, sweep.y_test)
-        square = range(1, hidden_layers)
+    def draw(entanglement: float, epoch: int, seed: int) -> Picture:
+        sweep = trained(seed)
         figure, axes = new_figure(len(activations), 3, width=9, height=3 * len(activations))
-        words = []
+        words = [f"Entanglement {entanglement}, epoch {epoch}."]
         for row, name in enumerate(activations):
             regions, norms, plane = axes[3 * row : 3 * row + 3]
-            draw_regions(regions, ensemble, row, Dataset(sweep.x_train[row], sweep.y_train[row]))
-            regions.set_title(f"{name}: test accuracy {share[row]:.0%}", fontsize=10)
-            heights = [float(weight_measures(ensemble.weights[i][row])["frobenius_norm"]) for i in square]
+            number = sweep.member(activation=name, entanglement=entanglement, seed=seed)
+            network = sweep.history.at(epoch).select([number])
+            share = float(accuracy(network, sweep.x_test[number], sweep.y_test[number]))
+            draw_regions(regions, network, 0, Dataset(sweep.x_train[number], sweep.y_train[number]))
+            regions.set_title(f"{name}: test accuracy {share:.0%}", fontsize=10)
+            heights = [float(weight_measures(network.weights[i])["frobenius_norm"]) for i in square]
             norms.bar([f"L{i}" for i in square], heights, color=layer_colours(len(square)))
             norms.set_ylim(0, 10)
             norms.set_title("Frobenius norm", fontsize=10)
-            values = eigenvalues(ensemble.weights[hidden_layers - 1][row])
-            draw_eigenvalues(plane, values, radius=2.0)
+            draw_eigenvalues(plane, eigenvalues(network.weights[hidden_layers - 1][0]), radius=2.0)
             plane.set_title(f"eigenvalues of L{hidden_layers - 1}", fontsize=10)
-            words.append(
-                f"{name}: test accuracy {share[row]:.0%}, Frobenius norms "
-                + ", ".join(f"{height:.1f}" for height in heights)
-            )
-        return figure, f"Entanglement {entanglement}, epoch {epoch}. " + "; ".join(words) + "."
+            listed = ", ".join(f"{height:.1f}" for height in heights)
+            words.append(f"{name}: test accuracy {share:.0%}, Frobenius norms {listed}.")
+        figure.description = " ".join(words)
+        return figure
 
-    return explore(draw, {"entanglement": entanglements, "epoch": epochs}, {"seed": seeds})
+    start = {"entanglement": entanglements[len(entanglements) // 2], "epoch": max(epochs)}
+    return explore(draw, {"entanglement": entanglements, "epoch": epochs}, {"seed": seeds}, start=start)

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import base64
+import html
+import io
+from collections.abc import Mapping, Sequence
 
 import matplotlib as mpl
 import numpy as np
@@ -10,6 +13,7 @@ import torch
 import xarray as xr
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from PIL import Image
 from torch import Tensor
 
 from helpers.datasets import Dataset
@@ -20,15 +24,50 @@ from helpers.statistics import interval_over
 CLASS_COLOURS = ("#0072B2", "#D55E00")
 CLASS_MARKERS = ("o", "s")
 
+# A palette of this size keeps lines and filled areas clean at a quarter of the weight of full colour.
+N_COLOURS = 64
+PIXELS_PER_INCH = 100
+
+
+class Picture(Figure):
+    """A figure that a notebook shows with a description for those who cannot see it.
+
+    It belongs to no global state of pyplot, and is drawn when it is shown.
+
+    Attributes:
+        description: what it shows, in words.
+    """
+
+    description = ""
+
+    def to_html(self, *, sharpness: float = 1.0) -> str:
+        """Return an ``<img>`` with the description as alternative text and a palette PNG inside.
+
+        Args:
+            sharpness: dots for each pixel of the page.
+        """
+        raw, small = io.BytesIO(), io.BytesIO()
+        self.savefig(raw, dpi=PIXELS_PER_INCH * sharpness)
+        Image.open(raw).convert("RGB").quantize(N_COLOURS).save(small, format="PNG", optimize=True)
+        data = base64.b64encode(small.getvalue()).decode()
+        width = round(self.get_figwidth() * PIXELS_PER_INCH)
+        return (
+            f'<img class="frame" alt="{html.escape(self.description)}" width="{width}" '
+            f'src="data:image/png;base64,{data}">'
+        )
+
+    def _repr_html_(self) -> str:
+        return self.to_html(sharpness=2.0)
+
 
 def layer_colours(n_layers: int) -> list[tuple[float, float, float, float]]:
     """Return one colour for each layer, dark for the first to light for the last."""
     return [mpl.colormaps["viridis"](0.9 * i / max(n_layers - 1, 1)) for i in range(n_layers)]
 
 
-def new_figure(n_rows: int, n_columns: int, *, width: float, height: float) -> tuple[Figure, list[Axes]]:
-    """Return a figure of so many inches with its axes, row by row; it belongs to no global state."""
-    figure = Figure(figsize=(width, height), layout="constrained", facecolor="white")
+def new_figure(n_rows: int, n_columns: int, *, width: float, height: float) -> tuple[Picture, list[Axes]]:
+    """Return a figure of so many inches with its axes, row by row."""
+    figure = Picture(figsize=(width, height), layout="constrained", facecolor="white")
     axes = figure.subplots(n_rows, n_columns, squeeze=False)
     for ax in axes.flat:
         ax.spines[["top", "right"]].set_visible(False)
@@ -104,7 +143,7 @@ def draw_eigenvalues(ax: Axes, values: Tensor, *, radius: float | None = None) -
 
 def plot_over(
     values: xr.DataArray, along: str, *, panels: str = "activation", label: str, height: float = 3.2
-) -> Figure:
+) -> Picture:
     """Plot one line for each layer, mean over seeds with its 95 % interval, one panel for each activation.
 
     Args:
@@ -113,6 +152,9 @@ def plot_over(
         panels: dimension that gets a panel for each entry.
         label: name of the vertical axis.
         height: of one row of panels, inches.
+
+    Returns:
+        The figure; its description gives each line's first and last mean.
 
     Raises:
         ValueError: the dimensions are others.
@@ -133,17 +175,25 @@ def plot_over(
             ax.fill_between(band[along], band["low"], band["high"], color=colour, alpha=0.25, linewidth=0)
         ax.set_title(str(name))
         ax.set_xlabel(along)
+        ax.set_xticks(values[along].values)
         ax.sharey(axes[0])
     for ax in axes[len(names) :]:
         ax.remove()
     axes[0].set_ylabel(label)
     axes[0].legend(frameon=False, fontsize=8)
+    ends = values[along].values[[0, -1]]
+    words = [f"{label} over {along}, means over seeds at {ends[0]} and {ends[1]}."]
+    for name in names:
+        first, last = (bands["mean"].sel({panels: name, along: end}) for end in ends)
+        lines = zip(values["layer"].values, first.values, last.values, strict=True)
+        words.append(f"{name}: " + ", ".join(f"L{layer} {a:.3g} and {b:.3g}" for layer, a, b in lines) + ".")
+    figure.description = " ".join(words)
     return figure
 
 
 def plot_against_reported(
-    values: xr.DataArray, reported: dict[int, Sequence[float]], entanglements: Sequence[float], *, label: str
-) -> Figure:
+    values: xr.DataArray, reported: Mapping[int, Sequence[float]], entanglements: Sequence[float], *, label: str
+) -> Picture:
     """Plot ours (mean and 95 % interval over seeds) beside a study's single numbers, one panel a layer.
 
     Args:
@@ -151,9 +201,12 @@ def plot_against_reported(
         reported: for each layer the study's numbers, in the order of ``entanglements``.
         entanglements: of the study's numbers.
         label: name of the vertical axis.
+
+    Returns:
+        The figure; its description gives both for each layer at the last entanglement.
     """
     figure, axes = new_figure(1, len(reported), width=2.3 * len(reported), height=3.0)
-    bands = interval_over(values)
+    bands, words = interval_over(values), [f"{label} at entanglement {entanglements[-1]}."]
     for ax, (layer, numbers) in zip(axes, reported.items(), strict=True):
         band = bands.sel(layer=layer)
         errors = [band["mean"] - band["low"], band["high"] - band["mean"]]
@@ -167,8 +220,10 @@ def plot_against_reported(
             label="ours",
         )
         ax.plot(entanglements, numbers, color=CLASS_COLOURS[1], marker="s", linestyle="--", label="study")
-        ax.set(title=f"L{layer}", xlabel="entanglement")
+        ax.set(title=f"L{layer}", xlabel="entanglement", xticks=entanglements)
         ax.sharey(axes[0])
+        words.append(f"L{layer}: ours {float(band['mean'][-1]):.3g}, the study's {numbers[-1]:.3g}.")
     axes[0].set_ylabel(label)
     axes[0].legend(frameon=False, fontsize=8)
+    figure.description = " ".join(words)
     return figure

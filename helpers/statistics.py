@@ -30,8 +30,15 @@ class Interval:
     n: int
 
     def __format__(self, spec: str) -> str:
-        """Format as ``mean [low, high]``, each number by ``spec``."""
-        return f"{self.mean:{spec}} [{self.low:{spec}}, {self.high:{spec}}]"
+        """Format as ``mean [low, high]``, each number by ``spec``, with a true minus sign and no minus zero."""
+        mean, low, high = (_number(value, spec) for value in (self.mean, self.low, self.high))
+        return f"{mean} [{low}, {high}]"
+
+
+def _number(value: float, spec: str) -> str:
+    text = f"{value:{spec}}"
+    is_zero = not any(digit in text.partition("e")[0] for digit in "123456789")
+    return text.replace("-", "" if is_zero else "−", 1) if text.startswith("-") else text
 
 
 def bootstrap_interval(values: ArrayLike, *, confidence: float = 0.95, seed: int = 0) -> Interval:
