@@ -39,12 +39,8 @@ def _refusal(name: str, allowed: str, value: object) -> str:
     return f"{name} must be {allowed}, got {value!r} ({type(value).__name__}){hint}."
 
 
-def _bounds(above: float | None, at_least: float | None, at_most: float | None) -> str:
-    parts = [
-        f"{word} {bound:.10g}"
-        for word, bound in (("above", above), ("at least", at_least), ("at most", at_most))
-        if bound is not None
-    ]
+def _bounds(**bounds: float | None) -> str:
+    parts = [f"{word.replace('_', ' ')} {bound:.10g}" for word, bound in bounds.items() if bound is not None]
     return " " + " and ".join(parts) if parts else ""
 
 
@@ -54,12 +50,15 @@ class Real:
 
     above: float | None = None
     at_least: float | None = None
+    below: float | None = None
     at_most: float | None = None
 
     @property
     def allowed(self) -> str:
         """See `Rule`."""
-        return "a finite number" + _bounds(self.above, self.at_least, self.at_most)
+        return "a finite number" + _bounds(
+            above=self.above, at_least=self.at_least, below=self.below, at_most=self.at_most
+        )
 
     def __call__(self, name: str, value: Any) -> float:
         """See `Rule`."""
@@ -73,6 +72,7 @@ class Real:
             not math.isfinite(number)
             or (self.above is not None and number <= self.above)
             or (self.at_least is not None and number < self.at_least)
+            or (self.below is not None and number >= self.below)
             or (self.at_most is not None and number > self.at_most)
         ):
             raise ValueError(_refusal(name, self.allowed, value))
@@ -89,7 +89,7 @@ class Integer:
     @property
     def allowed(self) -> str:
         """See `Rule`."""
-        return "a whole number" + _bounds(None, self.at_least, self.at_most)
+        return "a whole number" + _bounds(at_least=self.at_least, at_most=self.at_most)
 
     def __call__(self, name: str, value: Any) -> int:
         """See `Rule`."""

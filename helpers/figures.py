@@ -169,6 +169,7 @@ def plot_over(
     colours = layer_colours(values.sizes["layer"])
     bands = interval_over(values)
     for ax, name in zip(axes, names, strict=False):
+        ax.sharey(axes[0])
         for colour, layer in zip(colours, values["layer"].values, strict=True):
             band = bands.sel({panels: name, "layer": layer})
             ax.plot(band[along], band["mean"], color=colour, marker="o", markersize=3, label=f"L{layer}")
@@ -176,7 +177,6 @@ def plot_over(
         ax.set_title(str(name))
         ax.set_xlabel(along)
         ax.set_xticks(values[along].values)
-        ax.sharey(axes[0])
     for ax in axes[len(names) :]:
         ax.remove()
     axes[0].set_ylabel(label)
@@ -208,6 +208,7 @@ def plot_against_reported(
     figure, axes = new_figure(1, len(reported), width=2.3 * len(reported), height=3.0)
     bands, words = interval_over(values), [f"{label} at entanglement {entanglements[-1]}."]
     for ax, (layer, numbers) in zip(axes, reported.items(), strict=True):
+        ax.sharey(axes[0])
         band = bands.sel(layer=layer)
         errors = [band["mean"] - band["low"], band["high"] - band["mean"]]
         ax.errorbar(
@@ -221,7 +222,6 @@ def plot_against_reported(
         )
         ax.plot(entanglements, numbers, color=CLASS_COLOURS[1], marker="s", linestyle="--", label="study")
         ax.set(title=f"L{layer}", xlabel="entanglement", xticks=entanglements)
-        ax.sharey(axes[0])
         words.append(f"L{layer}: ours {float(band['mean'][-1]):.3g}, the study's {numbers[-1]:.3g}.")
     axes[0].set_ylabel(label)
     axes[0].legend(frameon=False, fontsize=8)

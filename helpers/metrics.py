@@ -175,19 +175,13 @@ def log_area_change(ensemble: Ensemble, x: Tensor) -> Tensor:
     `log_volume_change` it looks only at directions in which data can lie.
 
     Args:
-        ensemble: the networks; no layer may be narrower than the input.
+        ensemble: the networks.
         x: points, ``[n_networks, n_points, n_in]`` or ``[n_points, n_in]``.
 
     Returns:
-        Natural logarithms, ``[n_layers, n_networks, n_points]``, float64; −∞ where the patch is flattened.
-
-    Raises:
-        ValueError: a layer is narrower than the input.
+        Natural logarithms, ``[n_layers, n_networks, n_points]``, float64; −∞ where the patch is flattened, as it is
+        from the first layer narrower than the input on.
     """
-    if min(ensemble.layer_sizes) < ensemble.layer_sizes[0]:
-        raise ValueError(
-            f"ensemble must have no layer narrower than its input, got layer_sizes {ensemble.layer_sizes}."
-        )
     double = ensemble.select(slice(None)).double()
     factors: list[Tensor] = []
     jacobian: Tensor | None = None
@@ -201,7 +195,9 @@ def log_area_change(ensemble: Ensemble, x: Tensor) -> Tensor:
 
 
 def _log_volume(jacobian: Tensor) -> Tensor:
-    """log √det(JᵀJ) of tall matrices, Σ log σᵢ; −∞ where they lack full rank to working precision."""
+    """log √det(JᵀJ), Σ log σᵢ; −∞ where a matrix lacks full column rank to working precision."""
+    if jacobian.shape[-2] < jacobian.shape[-1]:
+        return jacobian.new_full(jacobian.shape[:-2], -torch.inf)
     sigma = torch.linalg.svdvals(jacobian)
     # The usual threshold of numerical rank; rounding would otherwise leave a finite value of no meaning.
     floor = sigma[..., :1] * max(jacobian.shape[-2:]) * torch.finfo(sigma.dtype).eps

@@ -17,8 +17,8 @@ import numpy as np
 import psutil
 import xarray as xr
 
-# Enough for every table and figure, and a fraction of the size of float64.
-SIGNIFICANT_DIGITS = 4
+# Four decimal digits: enough for every table and figure, and a fraction of the size of float64.
+SIGNIFICANT_BITS = 13
 
 
 def provenance(parameters: Mapping[str, Any], *, wall_seconds: float) -> dict[str, Any]:
@@ -47,7 +47,7 @@ def provenance(parameters: Mapping[str, Any], *, wall_seconds: float) -> dict[st
         "versions": {"python": platform.python_version()}
         | {name: version(name) for name in ("torch", "numpy", "scipy", "xarray")},
         "commit": git("rev-parse", "HEAD"),
-        "uncommitted_changes": bool(git("status", "--porcelain", "--", "helpers", "notebooks")),
+        "uncommitted_changes": bool(git("status", "--porcelain", "--", ":/helpers", ":/notebooks")),
         "machine": {"processor": platform.machine(), "cores": psutil.cpu_count()},
     }
 
@@ -71,8 +71,8 @@ def save(results: xr.Dataset, path: str | Path, made_by: Mapping[str, Any]) -> N
             "dtype": "float32",
             "zlib": True,
             "complevel": 9,
-            "significant_digits": SIGNIFICANT_DIGITS,
-            "quantize_mode": "GranularBitRound",  # its digits are decimal; those of BitRound are bits
+            "significant_digits": SIGNIFICANT_BITS,
+            "quantize_mode": "BitRound",  # the other modes turn infinity into 0
         }
         for name, values in results.data_vars.items()
         if np.issubdtype(values.dtype, np.floating)
@@ -100,7 +100,7 @@ def load(path: str | Path) -> xr.Dataset:
     try:
         with xr.open_dataset(path, engine="netcdf4") as stored:
             results = stored.load()
-    except OSError as error:
+    except (OSError, RuntimeError) as error:  # as the netCDF library sees fit
         raise ValueError(f"path must be a whole netCDF file, got {str(path)!r}: {error}.") from error
     if "provenance" not in results.attrs:
         raise ValueError(f"path must be a results file with its provenance, got {str(path)!r} without.")

@@ -96,7 +96,9 @@ class Run:
         memory_gib: what the state and the snapshots may need.
 
     Attributes:
-        parameters, first, second: numbers of the members and their moments, ``[n_networks, n_parameters]``.
+        n_parameters: of each member.
+        parameters, first, second: numbers of the members and their moments, ``[n_networks, n_parameters]`` and some
+            columns of zeros.
         loss: mean loss of each epoch, NaN where there is none, ``[n_epochs, n_networks]``.
         diverged: epochs a diverged member had finished, −1 for the others, ``[n_networks]``.
         snapshots: ``[n_snapshots, n_networks, n_parameters]``.
@@ -115,13 +117,16 @@ class Run:
         self.ensemble, self.x, self.y, self.training, self.wanted = ensemble, x, y, training, wanted
         self.rates = training.rates(len(ensemble))
         flat = ensemble.flatten().to(x.device)
+        self.n_parameters = flat.shape[1]
         needed = (len(wanted) + 3) * flat.numel() * flat.element_size() / 2**30
         if needed > memory_gib:
             raise ValueError(
                 f"snapshots must fit into memory_gib = {memory_gib:g}, got {len(wanted)} of {len(ensemble)} networks "
                 f"of {flat.shape[1]} parameters, which need {needed:.2g} GiB: ask for fewer, or allow more."
             )
-        self.parameters, self.first, self.second = flat, torch.zeros_like(flat), torch.zeros_like(flat)
+        # Whole vectors: an array's last few numbers are rounded differently, and would depend on the neighbours.
+        self.parameters = torch.nn.functional.pad(flat, (0, -self.n_parameters % 64))
+        self.first, self.second = torch.zeros_like(self.parameters), torch.zeros_like(self.parameters)
         self.loss = torch.full((training.epochs, len(ensemble)), torch.nan, dtype=flat.dtype)
         self.diverged = torch.full((len(ensemble),), -1)
         self.snapshots = torch.zeros(len(wanted), *flat.shape, dtype=flat.dtype)
@@ -141,7 +146,7 @@ class Run:
     def can_compile(self, wish: bool = True) -> bool:
         """Whether the kernel can train these networks here."""
         batch = min(self.training.batch_size, self.x.shape[1])
-        n_floats = 5 * self.parameters.shape[1] + 4 * batch * sum(self.ensemble.layer_sizes)
+        n_floats = 5 * self.n_parameters + 4 * batch * sum(self.ensemble.layer_sizes)
         return (
             wish
             and self.x.device.type == "cpu"
@@ -201,8 +206,8 @@ class Run:
         n_networks, n_points = x.shape[:2]
         state = [array[block] for array in (self.parameters, self.first, self.second)]  # views
         gradient = torch.zeros_like(state[0])
-        networks = self.ensemble.select(block).with_parameters(state[0])
-        slot = networks.with_parameters(gradient)
+        networks = self.ensemble.select(block).with_parameters(state[0][:, : self.n_parameters])
+        slot = networks.with_parameters(gradient[:, : self.n_parameters])
         stepper = optimiser(
             training.optimiser,
             state,

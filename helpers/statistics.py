@@ -12,6 +12,7 @@ from scipy import stats
 from helpers.checks import Integer, Real
 
 N_RESAMPLES = 9999
+CONFIDENCE = Real(above=0, below=1)
 
 
 @dataclass(frozen=True)
@@ -37,7 +38,7 @@ class Interval:
 
 def _number(value: float, spec: str) -> str:
     text = f"{value:{spec}}"
-    is_zero = not any(digit in text.partition("e")[0] for digit in "123456789")
+    is_zero = not text.strip("-0.,e+%")
     return text.replace("-", "" if is_zero else "−", 1) if text.startswith("-") else text
 
 
@@ -50,7 +51,7 @@ def bootstrap_interval(values: ArrayLike, *, confidence: float = 0.95, seed: int
         seed: seed of the resampling; the same values always give the same interval.
 
     Raises:
-        ValueError: fewer than two values, or values that are not finite.
+        ValueError: fewer than two values, values that are not finite, or a confidence outside its range.
 
     References:
         Efron & Tibshirani (1993), §14.3.
@@ -58,7 +59,7 @@ def bootstrap_interval(values: ArrayLike, *, confidence: float = 0.95, seed: int
     array = np.asarray(values, dtype=float)
     if array.ndim != 1 or len(array) < 2 or not np.isfinite(array).all():
         raise ValueError(f"values must be at least two finite numbers in one dimension, got {values!r}.")
-    Real(above=0, at_most=1)("confidence", confidence)
+    CONFIDENCE("confidence", confidence)
     mean = float(array.mean())
     # Equal values (up to rounding) have no spread to resample, and BCa would divide zero by zero.
     if np.ptp(array) <= 1e-12 * max(1.0, abs(mean)):
@@ -97,13 +98,15 @@ def effect_size(values: ArrayLike, *, null: float = 0.0) -> float:
         null: the value of no effect.
 
     Raises:
-        ValueError: fewer than three values.
+        ValueError: fewer than three values, or values that are not finite.
 
     References:
         Hedges (1981); Lakens (2013).
     """
     array = np.asarray(values, dtype=float)
     n = Integer(at_least=3)("number of values", array.size)
+    if not np.isfinite(array).all():
+        raise ValueError(f"values must be finite numbers, got {values!r}.")
     distance, spread = float(array.mean()) - null, float(array.std(ddof=1))
     if spread <= 1e-12 * max(1.0, abs(float(array.mean()))):
         return float(np.sign(distance) * np.inf) if abs(distance) > 1e-12 else 0.0
@@ -125,10 +128,11 @@ def interval_over(values: xr.DataArray, dim: str = "seed", *, confidence: float 
         Variables ``mean``, ``low`` and ``high`` without the dimension.
 
     Raises:
-        ValueError: the dimension is missing or has fewer than two entries.
+        ValueError: the dimension is missing or has fewer than two entries, or the confidence is outside its range.
     """
     if dim not in values.dims or values.sizes[dim] < 2:
         raise ValueError(f"values must have at least two entries along {dim!r}, got dimensions {dict(values.sizes)}.")
+    CONFIDENCE("confidence", confidence)
     n = values.sizes[dim]
     half = values.std(dim, ddof=1) / n**0.5 * stats.t.ppf((1 + confidence) / 2, n - 1)
     mean = values.mean(dim)

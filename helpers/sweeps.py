@@ -12,10 +12,12 @@ import torch
 import xarray as xr
 from torch import Tensor
 
-from helpers.checks import Integer
+from helpers.activations import ACTIVATION_NAME
+from helpers.checks import Integer, ListOf, Real
 from helpers.datasets import Dataset, spirals
 from helpers.metrics import accuracy, log_area_change, log_volume_change, weight_measures
 from helpers.models import Ensemble
+from helpers.seeding import SEED
 from helpers.training import History, Training, train
 
 
@@ -73,7 +75,8 @@ class Sweep:
 
         Returns:
             Variables of `metrics.WEIGHT_MEASURES` with dimensions epoch, layer and the axes;
-            ``train_accuracy`` and ``test_accuracy`` with epoch and the axes; ``loss`` with the axes.
+            ``train_accuracy`` and ``test_accuracy`` with epoch and the axes; ``loss``, that of the last epoch trained,
+            and ``diverged`` (0 or 1) with the axes.
         """
         epochs = list(self.history.epochs)
         layers = list(range(len(self.history.final.weights)))
@@ -88,6 +91,10 @@ class Sweep:
         ):
             stacked = torch.stack([accuracy(ensemble, x, y) for ensemble in self.history.ensembles])
             results[name] = self.label(stacked, "epoch", epoch=epochs)
+        if len(self.history.loss):
+            results["loss"] = self.label(self.history.loss[-1])
+        diverged = [float(member in self.history.diverged) for member in range(len(self.history.final))]
+        results["diverged"] = self.label(torch.tensor(diverged))
         return results
 
     def volume_results(self, n_points: int = 100) -> xr.Dataset:
@@ -139,9 +146,9 @@ def spiral_sweep(
     and entanglements, so that comparisons can be paired by seed.
 
     Args:
-        activations: names from `helpers.activations`.
-        entanglements: ranges of φ, radians, each above 0.
-        seeds: at least one, each at least 0.
+        activations: names from `helpers.activations`, none twice.
+        entanglements: ranges of φ, radians, each above 0, none twice.
+        seeds: at least one, each at least 0, none twice.
         hidden_layers: how many, at least 1.
         width: neurons in each, at least 1.
         training: the protocol; by default the study's.
@@ -154,6 +161,9 @@ def spiral_sweep(
         TypeError: an argument has the wrong type.
         ValueError: an argument is outside its range.
     """
+    ListOf(ACTIVATION_NAME)("activations", activations)
+    ListOf(Real(above=0))("entanglements", entanglements)
+    ListOf(SEED)("seeds", seeds)
     axes: dict[str, list[Any]] = {
         "activation": list(activations),
         "entanglement": list(entanglements),

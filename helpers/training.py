@@ -132,7 +132,7 @@ def train(
                 future.result()
             run.epoch = stop
             if stop in wanted:
-                run.snapshots[wanted.index(stop)] = run.parameters
+                run.snapshots[wanted.index(stop)] = run.parameters[:, : run.n_parameters]
             bar.update(n_epochs)
             if checkpoint is not None and time.monotonic() - saved > CHECKPOINT_SECONDS and stop < training.epochs:
                 run.save(Path(checkpoint))

@@ -57,6 +57,9 @@ function mendTheme() {
     icon.querySelector("title")?.remove();
     setAttribute(icon, "aria-hidden", "true"); // the button around it has the name
   }
+  for (const summary of document.querySelectorAll('summary[aria-label="Toggle hidden content"]')) {
+    summary.removeAttribute("aria-label"); // it hides the words that everyone else sees
+  }
   for (const entry of document.querySelectorAll('.citation-list[role="list"] > .citation')) {
     setAttribute(entry, "role", "listitem");
   }

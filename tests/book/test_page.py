@@ -130,6 +130,26 @@ def test_every_slider_moves_its_frames_by_keyboard(visit, name):
     assert page.troubles == []
 
 
+@pytest.mark.parametrize("name", [name for name in PAGES if name.startswith("notebooks/")])
+def test_outputs_are_drawn_and_set_not_written_out(visit, name):
+    page = visit(name)
+    assert page.locator(".cell_output img.frame").count() > 3
+    texts = page.eval_on_selector_all(".cell_output", "all => all.map(e => e.innerText)")
+    raw = [text[:80] for text in texts if re.search(r"<Figure|<matplotlib|\|\s*:?-{3,}|<IPython|object at 0x", text)]
+    assert raw == []
+    short = "all => all.filter(e => e.alt.trim().split(' ').length < 5).map(e => e.alt)"
+    assert page.eval_on_selector_all(".cell_output img.frame", short) == []
+
+
+@pytest.mark.parametrize("name", [name for name in PAGES if name.startswith("notebooks/")])
+def test_code_fits_its_column_on_a_wide_screen(visit, name):
+    page = visit(name, width=1400)
+    wide = (
+        "all => all.filter(e => e.offsetParent && e.scrollWidth > e.clientWidth + 1).map(e => e.innerText.slice(0, 60))"
+    )
+    assert page.eval_on_selector_all(".cell_input pre", wide) == []
+
+
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 @pytest.mark.parametrize("name", PAGES)
 def test_axe_finds_no_serious_violation(visit, name, scheme):

@@ -330,8 +330,11 @@ def test_linear_ensemble_known_answer():
     torch.testing.assert_close(area[1, 0], first + math.log(5))
 
 
-@pytest.mark.parametrize("sizes", [[3, 5, 2], [3, 2, 3]])
-def test_area_needs_room(sizes):
-    with pytest.raises(ValueError, match="no layer narrower than its input"):
-        log_area_change(Ensemble(sizes, ["relu"], [0]), torch.zeros(4, 3))
-    assert log_volume_change(Ensemble(sizes, ["tanh"], [0]), torch.zeros(4, 3)).isfinite().all()
+@pytest.mark.parametrize(("sizes", "room"), [([3, 5, 2], [True, False]), ([3, 2, 3], [False, False])])
+def test_area_is_flattened_where_there_is_no_room(sizes, room):
+    ensemble, x = Ensemble(sizes, ["tanh"], [0]), torch.rand(4, 3)
+    areas = log_area_change(ensemble, x)
+    assert areas.shape == (2, 1, 4)
+    assert [bool(area.isfinite().all()) for area in areas] == room
+    assert bool(torch.isneginf(areas[-1]).all())
+    assert log_volume_change(ensemble, x).isfinite().all()
