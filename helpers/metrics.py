@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from types import MappingProxyType
 
 import torch
 from torch import Tensor
 
 from helpers.models import Ensemble
+
+# Members looked at together where the intermediate arrays have a number for each neuron and point.
+BLOCK = 100
 
 
 @torch.no_grad()
@@ -20,8 +24,13 @@ def accuracy(ensemble: Ensemble, x: Tensor, y: Tensor) -> Tensor:
         x: points, ``[n_networks, n_points, n_in]`` or ``[n_points, n_in]``.
         y: classes, ``[n_networks, n_points]`` or ``[n_points]``.
     """
-    hits: Tensor = ensemble(x).argmax(dim=2) == y
-    return hits.double().mean(dim=1)
+    shares = []
+    for start in range(0, len(ensemble), BLOCK):  # a layer of all members at all points can be large
+        block = slice(start, start + BLOCK)
+        logits = ensemble.select(block)(x if x.dim() == 2 else x[block])
+        hits: Tensor = logits.argmax(dim=2) == (y if y.dim() == 1 else y[block])
+        shares.append(hits.double().mean(dim=1))
+    return torch.cat(shares)
 
 
 # Every measure that takes only singular values needs no square matrix; those of eigenvalues do.
@@ -61,8 +70,7 @@ def singular_values(weight: Tensor) -> Tensor:
     Returns:
         ``[..., min(n_out, n_in)]``.
     """
-    sigma: Tensor = torch.linalg.svdvals(weight.detach().double())
-    return sigma
+    return _side_by_side(torch.linalg.svdvals, weight.detach().double())
 
 
 def eigenvalues(weight: Tensor) -> Tensor:
@@ -79,8 +87,18 @@ def eigenvalues(weight: Tensor) -> Tensor:
     """
     if weight.dim() < 2 or weight.shape[-1] != weight.shape[-2]:
         raise ValueError(f"weight must have shape [..., n, n] to have eigenvalues, got {list(weight.shape)}.")
-    values: Tensor = torch.linalg.eigvals(weight.detach().double())
+    values = _side_by_side(torch.linalg.eigvals, weight.detach().double())
     return values.gather(-1, values.abs().argsort(dim=-1, descending=True, stable=True))
+
+
+def _side_by_side(function: Callable[[Tensor], Tensor], matrices: Tensor) -> Tensor:
+    """Apply a function of one matrix to a stack, each thread to its part: LAPACK itself takes one after the other."""
+    if matrices.shape[:-2].numel() < 2:
+        return function(matrices)
+    parts = matrices.flatten(0, -3).chunk(torch.get_num_threads())
+    with ThreadPoolExecutor(len(parts), initializer=torch.set_num_threads, initargs=(1,)) as pool:
+        results = torch.cat(list(pool.map(function, parts)))
+    return results.view(*matrices.shape[:-2], *results.shape[1:])
 
 
 def weight_measures(weight: Tensor) -> dict[str, Tensor]:

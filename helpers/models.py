@@ -142,8 +142,9 @@ class Ensemble(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Return the logits, ``[n_networks, n_points, n_out]``; x as in `pre_activations`."""
-        *_, (_, logits) = self.pre_activations(x)
-        return logits
+        for _, z in self.pre_activations(x):  # noqa: B007 (only the last is wanted, and the others can go)
+            pass
+        return z
 
     def flatten(self) -> Tensor:
         """Return a copy of all numbers, ``[n_networks, n_parameters]``: W and b of each layer, then the slopes."""

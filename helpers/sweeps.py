@@ -15,7 +15,7 @@ from torch import Tensor
 from helpers.activations import ACTIVATION_NAME
 from helpers.checks import Integer, ListOf, Real
 from helpers.datasets import Dataset, spirals
-from helpers.metrics import accuracy, log_area_change, log_volume_change, weight_measures
+from helpers.metrics import BLOCK, accuracy, log_area_change, log_volume_change, weight_measures
 from helpers.models import Ensemble
 from helpers.seeding import SEED
 from helpers.training import History, Training, train
@@ -111,8 +111,7 @@ class Sweep:
         """
         Integer(at_least=1)("n_points", n_points)
         final = self.history.final
-        # Members in blocks of modest size, so that the float64 intermediates stay small.
-        blocks = [slice(i, i + 100) for i in range(0, len(final), 100)]
+        blocks = [slice(i, i + BLOCK) for i in range(0, len(final), BLOCK)]
         logs, areas = (
             torch.cat([change(final.select(b), self.x_test[b, :n_points]) for b in blocks], dim=1)
             for change in (log_volume_change, log_area_change)
