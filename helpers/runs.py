@@ -20,8 +20,9 @@ from helpers.models import Ensemble
 from helpers.seeding import torch_stream
 from helpers.steps import differentiate, optimiser
 
-# Members that plain PyTorch trains side by side in one thread: enough to keep it busy between two calls from Python.
-BLOCK = 60
+# Members that plain PyTorch trains side by side in one thread. With fewer, threads wait for each other's turn in Python
+# more than they compute; with more, the arrays leave the cache.
+FEWEST, MOST = 40, 125
 # What the kernel may need for one network: beyond the caches, PyTorch's products of large matrices are as fast.
 KERNEL_BYTES = 2**25
 
@@ -193,8 +194,8 @@ class Run:
     def stacked_jobs(self, n_epochs: int) -> list[Callable[[], None]]:
         """One job for each block of members, that trains it for some epochs in plain PyTorch."""
         n = len(self.ensemble)
-        threads = torch.get_num_threads()
-        n_blocks = threads * -(-n // (BLOCK * threads)) if self.x.device.type == "cpu" else 1
+        n_threads = min(torch.get_num_threads(), max(1, n // FEWEST))
+        n_blocks = n_threads * -(-n // (n_threads * MOST)) if self.x.device.type == "cpu" else 1
         size = -(-n // n_blocks)
         blocks = [slice(start, min(start + size, n)) for start in range(0, n, size)]
         return [partial(self._stacked, block, n_epochs) for block in blocks] if n_epochs else []

@@ -11,7 +11,6 @@ from helpers import kernel, runs
 from helpers import training as training_module
 from helpers.activations import ACTIVATIONS
 from helpers.models import Ensemble
-from helpers.runs import BLOCK
 from helpers.seeding import torch_stream
 from helpers.statistics import paired_interval
 from helpers.training import Training, train, train_mixed
@@ -128,9 +127,9 @@ def test_shared_data_are_everyones_own(compiled):
 
 @BOTH
 def test_snapshots_are_true(compiled):
-    x, y = own_blobs(BLOCK + 2, 24)
-    names = ["relu", "tanh"] * (BLOCK // 2 + 1)
-    start = Ensemble(SIZES, names, range(BLOCK + 2))
+    x, y = own_blobs(122, 24)
+    names = ["relu", "tanh"] * 61
+    start = Ensemble(SIZES, names, range(122))
     protocol = {"batch_size": 8, "learning_rate": 0.01}
     history = train(start, x, y, Training(epochs=5, **protocol), snapshots=[5, 0, 3, 3], compiled=compiled)
     assert history.epochs == (0, 3, 5)
