@@ -1,6 +1,32 @@
-"""The build is a pair of scripts, not a package: let tests import them."""
+"""The build is a pair of scripts, not a package: let tests import them; and warn of a missing compiler just once."""
 
 import sys
+import warnings
 from pathlib import Path
 
+import pytest
+
+from helpers import kernel
+
 sys.path.insert(0, str(Path(__file__).parents[1] / "book"))
+
+
+def look_for_a_compiler():
+    """Build the kernel, or remember that there is no compiler: the one warning of it must not fail some test."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        return kernel.library() is not None
+
+
+HAS_KERNEL = look_for_a_compiler()
+
+
+@pytest.fixture
+def fresh(tmp_path, monkeypatch):
+    """An empty folder of built kernels, and no memory of the one in use."""
+    monkeypatch.setattr(kernel, "user_cache_path", lambda *_, **__: tmp_path)
+    kernel.library.cache_clear()
+    yield tmp_path
+    monkeypatch.undo()
+    kernel.library.cache_clear()
+    look_for_a_compiler()

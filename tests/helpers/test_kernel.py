@@ -17,15 +17,6 @@ COMPILER = next(filter(None, map(shutil.which, kernel.COMPILERS)), None)
 needs_compiler = pytest.mark.skipif(COMPILER is None, reason="no C++ compiler was found")
 
 
-@pytest.fixture
-def fresh(tmp_path, monkeypatch):
-    """An empty folder of built kernels, and no memory of the one in use."""
-    monkeypatch.setattr(kernel, "user_cache_path", lambda *_, **__: tmp_path)
-    kernel.library.cache_clear()
-    yield tmp_path
-    kernel.library.cache_clear()
-
-
 def one_run(**options):
     x = torch.randn(20, 2, generator=torch.Generator().manual_seed(0))
     return train(Ensemble([2, 5, 2], ["tanh"], [0]), x, (x[:, 0] > 0).long(), Training(epochs=2), **options)

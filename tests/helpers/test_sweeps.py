@@ -1,7 +1,6 @@
 """A sweep trains what it says on the data it says, and its tables hold each member's values in their places."""
 
 import math
-import warnings
 from itertools import product
 from pathlib import Path
 from types import SimpleNamespace
@@ -10,10 +9,11 @@ import numpy as np
 import pytest
 import torch
 import yaml
+from conftest import HAS_KERNEL
 from torch import nn
 from torch.autograd.functional import jacobian
 
-from helpers import kernel, runs, sweeps
+from helpers import runs, sweeps
 from helpers.datasets import spirals
 from helpers.metrics import EIGENVALUE_MEASURES, WEIGHT_MEASURES
 from helpers.sweeps import density_cost, spiral_sweep
@@ -27,17 +27,11 @@ WIDTH, LAYERS = 9, 3
 QUICK_RUN = Path(__file__).parents[2] / "notebooks" / "params" / "quick" / "01_weight_norms.yaml"
 
 
-def has_kernel():
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        return kernel.library() is not None
-
-
 ENGINES = [
     pytest.param(
         "compiled",
         marks=pytest.mark.skipif(
-            torch.cuda.is_available() or not has_kernel(), reason="training runs in plain PyTorch, not in compiled code"
+            torch.cuda.is_available() or not HAS_KERNEL, reason="training runs in plain PyTorch, not in compiled code"
         ),
     ),
     "plain",

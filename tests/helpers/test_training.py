@@ -1,13 +1,16 @@
 """Ensemble training is the plain PyTorch loop, once for every member, in compiled code and in plain PyTorch."""
 
-import warnings
+import subprocess
+import sys
+import time
 
 import numpy as np
 import pytest
 import torch
+from conftest import HAS_KERNEL
 from torch import nn
 
-from helpers import kernel, runs
+from helpers import runs
 from helpers import training as training_module
 from helpers.activations import ACTIVATIONS
 from helpers.models import Ensemble
@@ -18,14 +21,8 @@ from helpers.training import Training, train, train_mixed
 SIZES = [2, 7, 6, 2]
 
 
-def has_kernel():
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        return kernel.library() is not None
-
-
 COMPILED = pytest.param(
-    True, id="compiled", marks=pytest.mark.skipif(not has_kernel(), reason="no C++ compiler was found")
+    True, id="compiled", marks=pytest.mark.skipif(not HAS_KERNEL, reason="no C++ compiler was found")
 )
 BOTH = pytest.mark.parametrize("compiled", [COMPILED, pytest.param(False, id="plain")])
 
@@ -270,7 +267,7 @@ def test_losses_of_numbers_are_the_plain_loop(loss, n_out, compiled):
     torch.testing.assert_close(history.loss[:, 0], torch.tensor(losses), rtol=0, atol=1e-5)
 
 
-@pytest.mark.skipif(not has_kernel(), reason="no C++ compiler was found")
+@pytest.mark.skipif(not HAS_KERNEL, reason="no C++ compiler was found")
 @pytest.mark.parametrize("sizes", [[1, 1, 2], [3, 16, 2], [2, 50, 50, 2], [5, 70, 9, 40, 11]])
 @pytest.mark.parametrize("batch_size", [1, 7, 64])
 def test_compiled_code_is_plain_pytorch_for_any_shape(sizes, batch_size):
@@ -382,6 +379,34 @@ def test_interrupted_run_ends_as_if_it_was_not(stop_at, compiled, tmp_path, monk
     assert torch.equal(resumed.loss.nan_to_num(-1), whole.loss.nan_to_num(-1))
     for one, other in zip(resumed.ensembles, whole.ensembles, strict=True):
         assert distance(one, other) == 0
+
+
+KILLED = """
+import sys, torch
+from helpers import training
+training.CHECKPOINT_SECONDS, training.LEG = 0.0, 1
+x = torch.linspace(-1, 1, 40).view(20, 2)
+ensemble = training.Ensemble([2, 7, 2], ["tanh"] * 3, range(3))
+protocol = training.Training(epochs=int(sys.argv[2]))
+history = training.train(ensemble, x, (x[:, 0] > 0).long(), protocol, checkpoint=sys.argv[1])
+torch.save(history.final.flatten(), sys.argv[1] + ".done")
+"""
+
+
+def test_killed_process_is_taken_up_by_the_next(tmp_path):
+    killed, whole = tmp_path / "killed.pt", tmp_path / "whole.pt"
+    command = [sys.executable, "-c", KILLED]
+    process = subprocess.Popen([*command, str(killed), "3000"])
+    deadline = time.monotonic() + 120
+    while not killed.is_file() and process.poll() is None and time.monotonic() < deadline:
+        time.sleep(0.01)
+    process.kill()
+    assert process.wait() != 0, "it finished before it could be killed"
+    assert killed.is_file()
+    for path in (killed, whole):
+        subprocess.run([*command, str(path), "3000"], check=True, timeout=300)
+    assert not killed.exists()
+    assert torch.equal(*(torch.load(f"{path}.done") for path in (killed, whole)))
 
 
 def interrupted(path, monkeypatch, start, x, y, protocol):
