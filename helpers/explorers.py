@@ -135,7 +135,7 @@ def spiral_explorer(entanglements: Sequence[float], distances: Sequence[float]) 
             f"entanglement {measured.entanglement:.2f}, distance {measured.distance:.2f}, "
             f"codimension {measured.codimension}"
         )
-        ax.set_title(f"measured: {found}", fontsize=9)
+        ax.set_title(f"measured: {found}", fontsize=8)
         figure.description = f"Two spirals of entanglement {entanglement} at distance {distance}; measured: {found}."
         return figure
 
