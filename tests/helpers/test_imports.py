@@ -9,7 +9,7 @@ import pytest
 import helpers
 
 ORDER = (
-    ("checks", "seeding"),
+    ("checks", "files", "seeding"),
     ("datasets", "activations"),
     ("models", "losses", "kernel"),
     ("steps",),
@@ -19,6 +19,7 @@ ORDER = (
     ("sweeps", "results", "statistics"),
     ("claims",),
     ("figures",),
+    ("controls",),
     ("explorers",),
 )
 RANK = {module: rank for rank, modules in enumerate(ORDER) for module in modules}
@@ -85,9 +86,9 @@ def test_wrong_way_is_seen(source):
 
 
 @pytest.mark.parametrize("name", list(FILES))
-def test_only_explorers_import_ipywidgets(name):
+def test_only_controls_and_explorers_import_ipywidgets(name):
     roots = {module.split(".")[0] for module in imported(FILES[name].read_text())}
-    assert name == "explorers" or "ipywidgets" not in roots
+    assert RANK.get(name, 0) >= RANK["controls"] or "ipywidgets" not in roots
 
 
 # Random draws of torch that fall back on the global generator unless they are given one.

