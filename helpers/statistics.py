@@ -75,6 +75,29 @@ def bootstrap_interval(values: ArrayLike, *, confidence: float = 0.95, seed: int
     return Interval(mean, float(result.confidence_interval.low), float(result.confidence_interval.high), len(array))
 
 
+def share_interval(flags: ArrayLike, *, confidence: float = 0.95) -> Interval:
+    """Clopper and Pearson's exact interval of a share, for flags that are 1 (yes) or 0 (no).
+
+    Unlike a bootstrap it knows that twenty times no does not mean never.
+
+    Args:
+        flags: one for each seed, ``[n]``, at least 1.
+        confidence: coverage of the interval, above 0 and below 1.
+
+    Raises:
+        ValueError: there are no flags, values other than 0 and 1, or a confidence outside its range.
+
+    References:
+        Clopper & Pearson (1934).
+    """
+    array = np.asarray(flags, dtype=float)
+    if array.ndim != 1 or not len(array) or not np.isin(array, (0, 1)).all():
+        raise ValueError(f"flags must be zeros and ones in one dimension, at least one, got {flags!r}.")
+    CONFIDENCE("confidence", confidence)
+    ends = stats.binomtest(int(array.sum()), len(array)).proportion_ci(confidence, method="exact")
+    return Interval(float(array.mean()), float(ends.low), float(ends.high), len(array))
+
+
 def paired_interval(first: ArrayLike, second: ArrayLike, *, confidence: float = 0.95, seed: int = 0) -> Interval:
     """Bootstrap interval of the mean of ``first − second``, paired by position (the same seeds in both).
 
