@@ -170,7 +170,8 @@ def margin(points: Tensor, y: Tensor, *, tolerance: float = 1e-3, n_steps: int =
     """
     tolerance = Real(above=0)("tolerance", tolerance)
     shape = points.shape[:-2]
-    hulls = [points[..., y == label, :].double().flatten(0, -3) for label in (0, 1)]
+    hulls = [points[..., y == label, :].double() for label in (0, 1)]
+    hulls = [hull.reshape(-1, *hull.shape[-2:]) for hull in hulls]
     found = torch.zeros(len(hulls[0]), dtype=torch.float64)
     active = torch.arange(len(found))
     # Each hull's current point as a convex combination of its vertices, at first their mean.
