@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from scipy import stats
 
 from helpers import statistics
-from helpers.statistics import Interval, bootstrap_interval, effect_size, interval_over, paired_interval
+from helpers.statistics import Interval, bootstrap_interval, effect_size, interval_over, paired_interval, share_interval
 
 QUICK = settings(max_examples=40, deadline=None, derandomize=True)
 SEED = st.integers(0, 10**6)
@@ -192,3 +192,20 @@ def test_band_needs_two_entries(shape, dim):
     values = xr.DataArray(np.zeros(shape), dims=("layer", "seed"))
     with pytest.raises(ValueError, match=rf"^values must have at least two entries along '{dim}', got .*'layer': 3"):
         interval_over(values, dim)
+
+
+@pytest.mark.parametrize(
+    ("n_yes", "n", "low", "high"), [(0, 20, 0, 0.16843), (20, 20, 0.83157, 1), (1, 10, 0.0025286, 0.4450161)]
+)
+def test_shares_have_the_exact_interval(n_yes, n, low, high):
+    found = share_interval([True] * n_yes + [False] * (n - n_yes))
+    assert (found.mean, found.n) == (n_yes / n, n)
+    assert (found.low, found.high) == (pytest.approx(low, abs=1e-5), pytest.approx(high, abs=1e-5))
+    narrower = share_interval([1] * n_yes + [0] * (n - n_yes), confidence=0.5)
+    assert found.low <= narrower.low <= narrower.high <= found.high
+
+
+@pytest.mark.parametrize("flags", [[], [0.5, 1], [[0, 1]], [np.nan, 1]])
+def test_what_is_no_flag_has_no_share(flags):
+    with pytest.raises(ValueError, match="flags must be zeros and ones in one dimension, at least one, got"):
+        share_interval(flags)

@@ -1,6 +1,7 @@
 """A sweep trains what it says on the data it says, and its tables hold each member's values in their places."""
 
 import math
+from dataclasses import replace
 from itertools import product
 from pathlib import Path
 from types import SimpleNamespace
@@ -373,3 +374,35 @@ def test_volumes_of_embedded_spirals():
     volumes = make(codimension=3).volume_results(5)
     assert bool(np.isneginf(volumes["log_area"].isel(layer=-1)).all())
     assert bool(np.isfinite(volumes["log_area"].sel(activation="tanh").isel(layer=0)).all())
+
+
+def test_sigmoid_networks_start_from_the_same_functions_and_train_apart():
+    options = {"activations": ["tanh"], "entanglements": [2], "seeds": [1, 2], "hidden_layers": 1, "width": 4}
+    softmax, sigmoid = (
+        spiral_sweep(**options, training=Training(epochs=2, loss=loss), snapshots=[0, 2])
+        for loss in ("cross_entropy", "binary_cross_entropy")
+    )
+    assert sigmoid.history.final.layer_sizes == (2, 4, 1)
+    assert sigmoid.y_train.dtype == torch.int64
+    for side in ("x_train", "y_train", "x_test", "y_test"):
+        assert torch.equal(getattr(softmax, side), getattr(sigmoid, side))
+    x = softmax.x_test
+    for epoch, same in ((0, True), (2, False)):
+        probabilities = softmax.history.at(epoch)(x).softmax(2)[..., 1], sigmoid.history.at(epoch)(x).sigmoid()[..., 0]
+        assert torch.allclose(*probabilities, atol=1e-6) == same
+
+
+def test_softmax_moves_the_last_layer_twice_as_far_as_sigmoid():
+    options = {"activations": ["relu"], "entanglements": [2], "seeds": [1], "hidden_layers": 2, "width": 4}
+    step = Training(epochs=1, batch_size=2000, optimiser="sgd", momentum=0, learning_rate=0.1)
+    softmax, sigmoid = (
+        spiral_sweep(**options, training=replace(step, loss=loss), snapshots=[0, 1]).history
+        for loss in ("cross_entropy", "binary_cross_entropy")
+    )
+    moved = softmax.at(1).with_one_logit().flatten() - softmax.at(0).with_one_logit().flatten()
+    alone = sigmoid.at(1).flatten() - sigmoid.at(0).flatten()
+    last = torch.zeros_like(alone, dtype=torch.bool)
+    last[:, 4 * 2 + 4 + 4 * 4 + 4 : -2] = True  # W and b of the one logit; the unused slopes follow
+    torch.testing.assert_close(moved[last], 2 * alone[last], rtol=1e-3, atol=1e-6)
+    torch.testing.assert_close(moved[~last], alone[~last], rtol=1e-3, atol=1e-6)
+    assert alone[last].abs().min() > 1e-5
