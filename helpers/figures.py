@@ -95,7 +95,8 @@ def draw_mapping(
         points: ``[n_points, 2]``.
         y: their classes, ``[n_points]``.
         separator: (w, b) of the line w·p + b = 0 at which the output layer is undecided.
-        reach: half the side of the picture; by default a little more than the largest coordinate.
+        reach: largest coordinate in the picture; by default a little more than that of the points. Where no point has
+            a negative coordinate to speak of, as behind a ReLU, the picture shows one quadrant.
     """
     reach = reach or 1.1 * max(float(points.abs().max()), 1e-6)
     if separator is not None:
@@ -104,7 +105,8 @@ def draw_mapping(
         ends = torch.stack([foot - 4 * reach * along, foot + 4 * reach * along])
         ax.plot(ends[:, 0], ends[:, 1], color="black", linewidth=0.8)
     draw_spirals(ax, Dataset(points, y), size=3)
-    ax.set(xlim=(-reach, reach), ylim=(-reach, reach), xticks=[], yticks=[])
+    low = -reach if float(points.min()) < -0.1 * reach else -0.1 * reach
+    ax.set(xlim=(low, reach), ylim=(low, reach), xticks=[], yticks=[])
 
 
 def draw_matrix(ax: Axes, weight: Tensor, *, numbers: bool = False) -> None:
