@@ -13,7 +13,6 @@ from torch import Tensor
 
 from helpers.checks import Integer, ListOf
 from helpers.datasets import Dataset
-from helpers.gradients import dead_unit_share, input_gradient, zero_gradient_share
 from helpers.mappings import (
     area,
     asymmetry,
@@ -28,6 +27,7 @@ from helpers.mappings import (
 from helpers.seeding import numpy_stream
 from helpers.sweeps import Sweep, spiral_sweep
 from helpers.training import Training
+from helpers.vanishing import dead_unit_share, input_gradient, zero_gradient_share
 
 
 def gradient_results(sweep: Sweep, batch_sizes: Sequence[int], *, n_points: int = 1000) -> xr.Dataset:
@@ -39,9 +39,9 @@ def gradient_results(sweep: Sweep, batch_sizes: Sequence[int], *, n_points: int 
         n_points: training points of each member to look at, at least as many as the largest batch.
 
     Returns:
-        ``zero_gradients``: `gradients.zero_gradient_share` with dimensions points (the batch size), epoch, layer and
-        the axes; ``dead_units``: `gradients.dead_unit_share` with epoch, layer (the hidden ones) and the axes;
-        ``input_gradient``: median over the points of the norm of `gradients.input_gradient`, with epoch and the axes.
+        ``zero_gradients``: `vanishing.zero_gradient_share` with dimensions points (the batch size), epoch, layer and
+        the axes; ``dead_units``: `vanishing.dead_unit_share` with epoch, layer (the hidden ones) and the axes;
+        ``input_gradient``: median over the points of the norm of `vanishing.input_gradient`, with epoch and the axes.
 
     Raises:
         ValueError: a batch is larger than the points there are.

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 import xarray as xr
 import yaml
+from scipy import stats
 
 from helpers import claims, results, statistics
 from helpers.claims import (
@@ -22,7 +23,9 @@ from helpers.claims import (
     Part,
     beside_reported,
     decide,
+    decide_all,
     load_claims,
+    verdict_lines,
     verdict_table,
 )
 from helpers.statistics import bootstrap_interval
@@ -176,6 +179,36 @@ def test_what_is_missing_cannot_be_decided():
     assert few.cases == ()
 
 
+def test_text_and_code_of_a_study_have_a_verdict_each():
+    data = xr.Dataset({"m": array(lambda a, k, e, s: (e if a == "tanh" else -e) * (1 + 0.1 * s))})
+    (part,) = one_claim().parts
+    coded = replace(part, label="as they did it", protocol="as coded", select={"activation": ["tanh"], "layer": [1]})
+    claim = replace(one_claim(), parts=(part, coded))
+    assert claim.protocols == ("as written", "as coded")
+    assert (decide(claim, data).verdict, decide(claim, data).protocol) == (PARTLY, "as written")
+    assert decide(claim, data, "as coded").verdict == REPRODUCED
+    assert verdict_lines([decide(claim, data, "as coded")]) == "X01  as coded  reproduced        1 of 1 cases hold"
+    with pytest.raises(ValueError, match=r"protocol must be one that X01 has, \['as written'\], got 'as coded'"):
+        decide(one_claim(), data, "as coded")
+    table = verdict_table([decide(claim, data), decide(claim, data, "as coded")])
+    assert table.index("id='X01'") < table.index("id='X01-as-coded'")
+    assert table.count("As they did it") == table.count("Slope;") == 1
+
+
+def test_cases_of_a_claim_are_corrected_as_a_family():
+    noise = np.random.default_rng(0).normal(size=20)
+    values = [noise - noise.mean() + shift for shift in (0.5, 0.5, 0.5, 9.0)]
+    data = xr.Dataset({"m": array(lambda a, k, e, s: values[k - 1][s], seeds=20)})
+    claim = one_claim(statistic="mean", cases=["layer"], select={"activation": ["relu"], "layer": [1, 2, 3, 4]})
+    verdict = decide(claim, data)
+    one = verdict.cases[0]
+    assert one.holds
+    assert verdict.verdict == REPRODUCED
+    assert one.p == pytest.approx(stats.ttest_1samp(values[0], 0, alternative="greater").pvalue)
+    assert 0.025 / 3 < one.p < 0.025  # alone it holds, among three like it it does not
+    assert verdict.n_corrected == 1
+
+
 @EVERY
 def test_claims_are_complete(claim):
     assert re.fullmatch(r"[A-Z]\d\d", claim.id)
@@ -189,13 +222,13 @@ def test_claims_are_complete(claim):
 @pytest.mark.parametrize("name", sorted({claim.results for claim in CLAIMS.values()}))
 def test_committed_results_decide_every_claim_as_the_notebook_prints_it(name):
     stored = results.load(ROOT / f"results/{name}.nc")
-    found = {claim.id: decide(claim, stored) for claim in load_claims(name).values()}
-    assert CANNOT not in {verdict.verdict for verdict in found.values()}
+    found = decide_all(name, stored)
+    assert CANNOT not in {verdict.verdict for verdict in found}
     notebooks = [nbformat.read(path, 4) for path in (ROOT / "notebooks").glob("*.ipynb")]
     (notebook,) = (n for n in notebooks if any(f"results/{name}.nc" in cell.source for cell in n.cells))
     printed = "".join(output.get("text", "") for cell in notebook.cells for output in cell.get("outputs", []))
-    for key, verdict in found.items():
-        assert re.search(rf"^{key} +{verdict.verdict} +{verdict.reason}$", printed, flags=re.M)
+    for verdict in found:
+        assert verdict_lines([verdict]) in printed.splitlines()
 
 
 def test_claims_are_loaded_by_results():
@@ -219,6 +252,7 @@ def test_an_id_is_used_once(monkeypatch):
         ({"statistic": "median"}, "statistic must be one of slope, .*got 'median'"),
         ({"expect": {}}, "expect must have above, below or both"),
         ({"expect": {"over": 1}}, "expect must have above, below or both"),
+        ({"protocol": "as told"}, "protocol must be 'as written' or 'as coded', got 'as told'"),
     ],
 )
 def test_wrong_parts(change, words):

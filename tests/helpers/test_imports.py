@@ -15,7 +15,7 @@ ORDER = (
     ("steps",),
     ("runs",),
     ("training",),
-    ("metrics", "mappings", "gradients"),
+    ("metrics", "mappings", "vanishing"),
     ("sweeps", "results", "statistics", "claim_statistics"),
     ("treatment",),
     ("claims",),

@@ -7,11 +7,11 @@ import pytest
 import torch
 
 from helpers.datasets import spirals
-from helpers.gradients import dead_unit_share, input_gradient, zero_gradient_share
 from helpers.mappings import area, collapsed_class, displacement, hidden_values, margin, shape_distance, spread
 from helpers.sweeps import spiral_sweep
 from helpers.training import Training
 from helpers.treatment import batch_size_results, gradient_results, mapping_results, shape_distances, width_results
+from helpers.vanishing import dead_unit_share, input_gradient, zero_gradient_share
 
 AXES = {"activations": ["tanh", "relu"], "entanglements": [2, 5], "seeds": [3, 1, 2]}
 QUICK = Training(epochs=3, batch_size=200, learning_rate=0.05)

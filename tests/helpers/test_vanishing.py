@@ -7,14 +7,14 @@ from torch.nn import functional as F
 
 from helpers.activations import ACTIVATIONS
 from helpers.datasets import spirals
-from helpers.gradients import (
+from helpers.models import Ensemble
+from helpers.vanishing import (
     chance_of_dead_unit,
     chance_of_zero_gradient,
     dead_unit_share,
     input_gradient,
     zero_gradient_share,
 )
-from helpers.models import Ensemble
 
 RNG = np.random.default_rng(0)
 
