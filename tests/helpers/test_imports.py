@@ -19,7 +19,8 @@ ORDER = (
     ("sweeps", "results", "statistics", "claim_statistics"),
     ("treatment",),
     ("claims",),
-    ("figures",),
+    ("report",),
+    ("__main__", "figures"),
     ("controls",),
     ("explorers",),
 )
