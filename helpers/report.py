@@ -161,7 +161,7 @@ def as_html(report: Report, pages: Mapping[str, str]) -> str:
         report: the verdicts.
         pages: for each set of results the address of the chapter that decides it, relative to the report's page.
     """
-    heads = (("claim", "id"), ("study", ""), ("reported", ""), ("ours", ""), ("effect", "number"), ("verdict", "rank"))
+    heads = (("claim", "id"), ("reported", ""), ("ours", ""), ("effect", "number"), ("verdict", "rank"))
     cells = "".join(
         f"<th scope='col'><button type='button' data-sort='{kind}'>{name}</button></th>" if kind else f"<th>{name}</th>"
         for name, kind in heads
@@ -191,9 +191,9 @@ def _html_row(verdict: Verdict, pages: Mapping[str, str]) -> str:
     return (
         f"<tr data-study='{STUDIES.get(claim.study, claim.study)}' data-verdict='{verdict.verdict}' "
         f"data-rank='{RANKS[verdict.verdict]}' data-number='{row['effect'] if row['effect'] is not None else ''}'>"
-        f"<th scope='row'><span class='claim-id'>{number}</span>{protocol} {escape(claim.statement)}</th>"
-        f"<td>{STUDIES.get(claim.study, claim.study)} <small>{escape(claim.place)}</small></td>"
-        f"<td>{escape(claim.reported['text'])}</td><td>{ours}</td><td>{effect}</td>"
+        f"<th scope='row'><span class='claim-id'>{number}</span>{protocol} {escape(claim.statement)} "
+        f"<small>{STUDIES.get(claim.study, claim.study)}, {escape(claim.place)}</small></th>"
+        f"<td>{escape(claim.reported['text'])}</td><td>{ours}</td><td class='effect'>{effect}</td>"
         f"<td><strong class='verdict {kind}'>{verdict.verdict}</strong> "
         f"<small>{counts if case else verdict.reason}</small></td></tr>"
     )
