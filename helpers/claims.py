@@ -184,12 +184,13 @@ def decide(claim: Claim, results: xr.Dataset, protocol: str = AS_WRITTEN) -> Ver
 
 
 def _decide_case(part: Part, where: Mapping[str, Any], values: np.ndarray[Any, Any]) -> Case:
-    interval = share_interval(values) if np.isin(values, (0, 1)).all() else bootstrap_interval(values)
+    share = part.statistic == "share"
+    interval = share_interval(values) if share else bootstrap_interval(values)
     above, below = part.expect.get("above", -np.inf), part.expect.get("below", np.inf)
     # The null value nearest to the claim; of an equivalence claim the distance from its middle is given.
     null = above if np.isinf(below) else below if np.isinf(above) else (above + below) / 2
     holds = bool(interval.low > above and interval.high < below)
-    p = one_sided_p(values, above=above, below=below)
+    p = one_sided_p(values, above=above, below=below, share=share)
     return Case(part, where, interval, effect_size(values, null=null), p, holds)
 
 
