@@ -49,7 +49,8 @@ def rough(a, k, e, s):
 
 
 # Values that make a part of a rule hold or fail: a level, a rise along a dimension of numbers, a lead of the first
-# label of a contrast, its turn along the widths, its bend at the last entanglement. A search over these shows that each part can go either way.
+# label of a contrast, its turn along the widths, its bend at the last entanglement. A search over these shows that each
+# part can go either way.
 LEVELS = (-500, -5, -0.5, 0.0001, 0.004, 0.03, 0.15, 0.3, 0.7, 0.97, 5, 500)
 SIZES = (-9, -1, -0.3, -0.06, -0.01, 0, 0.01, 0.06, 0.3, 1, 9)
 
