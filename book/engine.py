@@ -20,6 +20,8 @@ from helpers import gathering, results
 from helpers.files import replacing
 
 ROOT = Path(__file__).resolve().parents[1]
+PATIENCE = 3.0
+"""Seconds to wait for a run that has just been stopped to be gone."""
 
 
 def cores_here() -> int:
@@ -115,6 +117,7 @@ def gather(root: Path, plan: Plan) -> list[Path]:
                 raise BuildError(f"{name} cannot be gathered: there is none of {job.title}.")
             record = json.loads((folder / "job.json").read_text())
             facts = {k: record[k] for k in ("key", "seconds", "peak_mib", "executed", "threads")}
+            facts["given"] = record["parameters"]
             data = results.load(folder / "results" / name)
             parts.append(gathering.Part(job.chosen, data, facts))
         path = plan.grid.with_name(f"{plan.grid.stem}.{name}")
@@ -137,7 +140,7 @@ def run(root: Path, plan: Plan, *, cores: int, profile: Path | None = None, dry_
     """
     folder = root / "book/_build/runs" / plan.name
     try:
-        with locked(folder / "lock", wait=False) as hold:
+        with locked(folder / "lock", patience=PATIENCE) as hold:
             waiting = unfinished(root, plan.jobs)
             done = len(plan.jobs) - len(waiting)
             print(f"{plan.title}: {len(plan.jobs)} jobs, of which {done} are finished", flush=True)

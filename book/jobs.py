@@ -6,9 +6,11 @@ The folder is named by a hash of all that the results depend on, so that runs wh
 
 import fcntl
 import json
+import math
 import os
 import shutil
 import sys
+import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -43,23 +45,31 @@ def stored(root: Path, chapter: str, key: str) -> dict[str, Any] | None:
 
 
 @contextmanager
-def locked(path: Path, *, wait: bool) -> Iterator[int]:
+def locked(path: Path, *, patience: float = math.inf) -> Iterator[int]:
     """Hold a lock that ends with its holder, however that ends: the system keeps it, not a file that stays behind.
 
     Args:
         path: the file to lock; the holder's process number stands in it.
-        wait: wait for another holder to finish.
+        patience: seconds to wait for another holder.
 
     Yields:
         The file's descriptor; a child process that is handed it holds the lock as well.
 
     Raises:
-        BlockingIOError: it is held by another, and ``wait`` is false.
+        BlockingIOError: another one still holds it.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     handle = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
+    begin = time.monotonic()
     try:
-        fcntl.flock(handle, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
+        while True:
+            try:
+                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                break
+            except BlockingIOError:
+                if time.monotonic() - begin > patience:
+                    raise
+                time.sleep(0.2)
         os.truncate(handle, 0)
         os.write(handle, str(os.getpid()).encode())
         yield handle
@@ -81,11 +91,11 @@ def run_job(root: Path, job: Mapping[str, Any], *, threads: int, hours: float) -
     """
     chapter, key = job["chapter"], job["key"]
     folder, failed = store(root, chapter, key), failure(root, chapter, key)
-    with locked(folder.with_name(f".{key}.lock"), wait=True):
+    with locked(folder.with_name(f".{key}.lock")):
         if stored(root, chapter, key):
             return
         for left in folder.parent.glob(f".{key}.*.part"):  # of a killed run: the lock is ours, so nobody writes there
-            shutil.rmtree(left)
+            shutil.rmtree(left, ignore_errors=True)
         shutil.rmtree(failed, ignore_errors=True)
         partial = folder.with_name(f".{key}.{os.getpid()}.part")
         (partial / "results").mkdir(parents=True)
