@@ -20,7 +20,6 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-import nbformat
 import psutil
 import yaml
 
@@ -77,6 +76,8 @@ def files_below(folder: Path, *endings: str) -> list[Path]:
 
 def read_notebook(path: Path) -> Any:
     """A notebook, its cells and their metadata as attributes."""
+    import nbformat  # takes a second, and a job that goes well reads no notebook
+
     return nbformat.read(path, as_version=4)  # type: ignore[no-untyped-call]
 
 
@@ -260,6 +261,8 @@ def failure_text(chapter: str, partial: Path, reason: str) -> str:
 def main() -> None:
     """Execute the notebook described by the JSON argument; runs in the chapter's own process."""
     end_with_parent()
+    # jsonschema, which papermill imports, compiles a grammar of addresses for a second if it finds this package.
+    sys.modules["rfc3987_syntax"] = None  # type: ignore[assignment]
     import papermill
 
     job = json.loads(sys.argv[1])
