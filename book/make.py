@@ -34,9 +34,6 @@ QUICK_LIMIT, LONG_LIMIT = 600.0, 3 * 3600.0
 CHECKED = "nbval-check-output"
 """Tag of the cells whose output is kept in git and compared by nbval."""
 
-PERFORMANCE = "benchmarks/training.md"
-"""What `make bench` measured last, shown on the performance page."""
-
 VENDORED = {
     "@jupyter-widgets/html-manager/dist/embed.js": "widgets",
     "@jupyter-widgets/html-manager/dist/embed.js.LICENSE.txt": "widgets",
@@ -115,8 +112,13 @@ def stage(root: Path, done: Iterable[Chapter], status: str, source: Path) -> Non
     fill(source / "book/status.md", "<!-- chapters -->", status)
     fill(source / "book/api.md", "<!-- modules -->", api_sections(root))
     fill_report(root, source / "book/replication-report.md")
-    if (root / PERFORMANCE).is_file():
-        fill(source / "book/performance.md", "<!-- table -->", (root / PERFORMANCE).read_text())
+    for measured in benchmarks(root):
+        fill(source / "book/performance.md", f"<!-- {measured.stem} -->", measured.read_text())
+
+
+def benchmarks(root: Path) -> list[Path]:
+    """What `make bench` measured last; each file has its place on the performance page, marked by its name."""
+    return sorted((root / "benchmarks").glob("*.md"))
 
 
 def without_repetition(notebook: Any) -> Any:
@@ -244,7 +246,7 @@ def pages_key(root: Path, done: Iterable[Chapter]) -> str:
         *chapters.files_below(root / "book/assets"),
         *chapters.files_below(root / "helpers", ".py", ".yaml"),
         *chapters.files_below(root / "results", ".nc"),
-        root / PERFORMANCE,
+        *benchmarks(root),
     )
     whole = json.dumps([files, has_vendored(root), [c.record.digest for c in done]])
     return hashlib.sha256(whole.encode()).hexdigest()
