@@ -23,6 +23,9 @@ from typing import Any
 import psutil
 import yaml
 
+# jsonschema, which nbformat and papermill import, would compile a grammar of addresses, for a second, at every start.
+sys.modules.setdefault("rfc3987_syntax", None)  # type: ignore[arg-type]
+
 VOLATILE = ("execution", "papermill", "ExecuteTime")
 """Metadata of a cell that changes at every execution."""
 
@@ -76,7 +79,7 @@ def files_below(folder: Path, *endings: str) -> list[Path]:
 
 def read_notebook(path: Path) -> Any:
     """A notebook, its cells and their metadata as attributes."""
-    import nbformat  # takes a second, and a job that goes well reads no notebook
+    import nbformat  # not above: a job that goes well reads no notebook
 
     return nbformat.read(path, as_version=4)  # type: ignore[no-untyped-call]
 
@@ -261,8 +264,6 @@ def failure_text(chapter: str, partial: Path, reason: str) -> str:
 def main() -> None:
     """Execute the notebook described by the JSON argument; runs in the chapter's own process."""
     end_with_parent()
-    # jsonschema, which papermill imports, compiles a grammar of addresses for a second if it finds this package.
-    sys.modules["rfc3987_syntax"] = None  # type: ignore[assignment]
     import papermill
 
     job = json.loads(sys.argv[1])
