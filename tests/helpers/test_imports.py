@@ -17,7 +17,7 @@ ORDER = (
     ("training",),
     ("metrics", "mappings", "vanishing"),
     ("sweeps", "results", "statistics", "claim_statistics"),
-    ("treatment",),
+    ("treatment", "gathering"),
     ("claims",),
     ("report",),
     ("__main__", "figures"),
