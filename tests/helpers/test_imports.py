@@ -17,13 +17,15 @@ ORDER = (
     ("runs",),
     ("training",),
     ("metrics", "mappings", "vanishing", "perturbation"),
-    ("sweeps", "results", "statistics", "claim_statistics"),
-    ("treatment", "gathering"),
+    ("sweeps", "digit_sweeps", "results", "statistics", "claim_statistics"),
+    ("treatment", "spiral_features", "gathering"),
     ("claims",),
     ("report",),
     ("__main__", "figures"),
+    ("perturbation_figures",),
     ("controls",),
     ("explorers",),
+    ("perturbation_explorer",),
 )
 RANK = {module: rank for rank, modules in enumerate(ORDER) for module in modules}
 FILES = {path.stem: path for path in sorted(Path(helpers.__file__).parent.rglob("*.py"))}
