@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import cast
+from typing import Any, cast
 
 import ipywidgets as widgets
 import torch
@@ -89,11 +89,9 @@ def constraint_explorer(
         )
         return figure
 
-    live = {"head": list(networks)} if len(networks) > 1 else None
-    if live is None:
-        (only,) = networks
-        return explore(
-            lambda clamped_from, percent: draw(clamped_from, percent, only),
-            {"clamped_from": list(sides), "percent": list(percents)},
-        )
-    return explore(draw, {"clamped_from": list(sides), "percent": list(percents)}, live)
+    controls: dict[str, Sequence[Any]] = {"clamped_from": list(sides), "percent": list(percents)}
+    start = {"percent": percents[len(percents) // 3]}  # where something has happened already
+    if len(networks) > 1:
+        return explore(draw, controls, {"head": list(networks)}, start=start)
+    (only,) = networks
+    return explore(lambda clamped_from, percent: draw(clamped_from, percent, only), controls, start=start)

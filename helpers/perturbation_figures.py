@@ -66,45 +66,40 @@ def plot_sensitivity(accuracy: xr.DataArray, *, label: str = "training accuracy,
 
 
 def plot_against_amount(
-    accuracy: xr.DataArray, amounts: Mapping[str, xr.DataArray], *, label: str = "training accuracy, %"
+    accuracy: xr.DataArray, amount: xr.DataArray, *, amount_label: str, label: str = "training accuracy, %"
 ) -> Picture:
-    """Plot accuracy over how much a clamp changes, both sides in one panel, one panel for each measure and head.
+    """Plot accuracy over how much a clamp changes, means over seeds of both, one panel for each head.
 
     Args:
         accuracy: dimensions side, percent, head and seed.
-        amounts: for each measure's name its values in percent, of the same dimensions.
+        amount: what is changed, in percent, of the same dimensions.
+        amount_label: name of the horizontal axis.
         label: name of the vertical axis.
 
     Returns:
-        The figure; its description tells which side loses more where half of each amount has been changed.
+        The figure; its description gives for each head the accuracy where half has been changed, from both sides.
     """
     heads = list(accuracy["head"].values)
-    figure, axes = new_figure(len(amounts), len(heads), width=2.2 * len(heads), height=2.4 * len(amounts))
-    average = accuracy.mean("seed")
-    words = [f"{label} over what a clamp changes, from below and from above."]
-    for row, (measure, amount) in enumerate(amounts.items()):
-        for column, name in enumerate(heads):
-            ax = axes[row * len(heads) + column]
-            for side, colour, line in zip(("below", "above"), CLASS_COLOURS, ("-", "--"), strict=True):
-                x = amount.sel(side=side, head=name).mean("seed")
-                ax.plot(x, average.sel(side=side, head=name), color=colour, linestyle=line, label=f"from {side}")
-            ax.set(xlim=(0, 100), ylim=(0, 103))
-            ax.set_title(name, fontsize=9)
-            ax.set_xlabel(f"{measure}, %", fontsize=8)
-            if column:
-                ax.set_yticklabels([])
+    n_columns = min(3, len(heads))
+    n_rows = -(-len(heads) // n_columns)
+    figure, axes = new_figure(n_rows, n_columns, width=2.8 * n_columns, height=2.4 * n_rows)
+    averages, changed = accuracy.mean("seed"), amount.mean("seed")
+    words = [f"{label} over {amount_label}, at half of it from below and from above."]
+    for ax, name in zip(axes, heads, strict=False):
         at_half = []
-        for name in heads:
-            values = []
-            for side in ("below", "above"):
-                changed = amount.sel(side=side, head=name).mean("seed").values
-                order = np.argsort(changed, kind="stable")
-                left = average.sel(side=side, head=name).values
-                values.append(float(np.interp(50, changed[order], left[order])))
-            at_half.append(f"{name} {values[0]:.0f} and {values[1]:.0f}")
-        words.append(f"At half of the {measure}, from below and from above: {', '.join(at_half)}.")
-    axes[0].set_ylabel(label, fontsize=8)
-    axes[0].legend(frameon=False, fontsize=7)
+        for side, colour, line in zip(("below", "above"), CLASS_COLOURS, ("-", "--"), strict=True):
+            x, y = (values.sel(side=side, head=name).values for values in (changed, averages))
+            ax.plot(x, y, color=colour, linestyle=line, label=f"from {side}")
+            order = np.argsort(x, kind="stable")
+            at_half.append(float(np.interp(50, x[order], y[order])))
+        ax.set(xlim=(0, 100), ylim=(0, 103), title=name)
+        words.append(f"{name}: {at_half[0]:.0f} and {at_half[1]:.0f}.")
+    for ax in axes[len(heads) :]:
+        ax.remove()
+    for ax in axes[: len(heads)][-n_columns:]:
+        ax.set_xlabel(amount_label)
+    axes[0].set_ylabel(label)
+    axes[0].legend(frameon=False, fontsize=8)
     figure.description = " ".join(words)
     return figure
 

@@ -48,12 +48,13 @@ def test_amounts_are_the_horizontal_axis():
     accuracy = curves(["relu", "abs"])
     amount = xr.zeros_like(accuracy)
     amount[:] = (100 - accuracy).values
-    figure = drawings.plot_against_amount(accuracy, {"of the mass": amount})
+    figure = drawings.plot_against_amount(accuracy, amount, amount_label="mass moved, %")
     assert len(figure.axes) == 2
     for ax in figure.axes:
         for line in ax.lines:
             np.testing.assert_allclose(line.get_ydata(), 100 - line.get_xdata())
-    assert "relu 50 and 50" in figure.description
+    assert figure.axes[0].get_xlabel() == "mass moved, %"
+    assert "relu: 50 and 50." in figure.description
 
 
 def test_affine_panels():
@@ -136,7 +137,7 @@ def test_explorer_tells_what_the_clamp_does(networks, data, monkeypatch):
 def test_explorer_of_one_head_and_in_a_kernel(networks, data, monkeypatch):
     monkeypatch.delenv("EXPLORERS", raising=False)
     box = constraint_explorer({"abs": networks["abs"]}, data, percents=[0, 40, 100])
-    assert "abs clamped from below at 0 percent" in texts(box)[0]
+    assert "abs clamped from below at 40 percent" in texts(box)[0]
     both = constraint_explorer(networks, data, percents=[0, 40, 100])
     slider = next(child for child in both.children if getattr(child, "description", "") == "head")
     slider.value = "abs"
