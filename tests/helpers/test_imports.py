@@ -11,18 +11,21 @@ import helpers
 ORDER = (
     ("checks", "files", "seeding"),
     ("datasets", "activations"),
+    ("digits",),
     ("models", "losses", "kernel"),
     ("steps",),
     ("runs",),
     ("training",),
-    ("metrics", "mappings", "vanishing"),
-    ("sweeps", "results", "statistics", "claim_statistics"),
-    ("treatment", "gathering"),
+    ("metrics", "mappings", "vanishing", "perturbation"),
+    ("sweeps", "digit_sweeps", "results", "statistics", "claim_statistics"),
+    ("treatment", "spiral_features", "gathering"),
     ("claims",),
     ("report",),
     ("__main__", "figures"),
+    ("perturbation_figures",),
     ("controls",),
     ("explorers",),
+    ("perturbation_explorer",),
 )
 RANK = {module: rank for rank, modules in enumerate(ORDER) for module in modules}
 FILES = {path.stem: path for path in sorted(Path(helpers.__file__).parent.rglob("*.py"))}
