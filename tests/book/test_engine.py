@@ -177,6 +177,67 @@ def test_slurm_profile_would_submit_every_job_with_its_resources(project):
     assert executed(said) == set()
 
 
+CLUSTER = {
+    # runs what it is given and writes its state down; what Snakemake asks of it are a number and a log file
+    "sbatch": """
+import pathlib, re, subprocess, sys
+here, words = pathlib.Path(__file__).parent, sys.argv[1:]
+number = len(list(here.glob("*.state"))) + 1
+state = here / f"{number}.state"
+state.write_text("RUNNING")
+(here / f"{number}.asked").write_text(" ".join(words))
+command = next(w.removeprefix("--wrap=") for w in words if w.startswith("--wrap="))
+log = words[words.index("--output") + 1].replace("%j", str(number))
+after = f'if bash -c "$0" >&2; then echo COMPLETED; else echo FAILED; fi > {state}.new 2>{log}; mv {state}.new {state}'
+subprocess.Popen(["bash", "-c", after, command], stdout=open(log, "w"), stderr=subprocess.STDOUT,
+                 stdin=subprocess.DEVNULL, start_new_session=True)
+print(number)
+""",
+    "sacct": """
+import pathlib, sys
+if "--format=JobIdRaw,State" in sys.argv:
+    for state in pathlib.Path(__file__).parent.glob("*.state"):
+        print(f"{state.stem}|{state.read_text().strip()}")
+""",
+    "srun": """
+import os, sys
+words = sys.argv[1:]
+while words[0].startswith("-"):
+    words.pop(0)
+os.execvp(words[0], words)
+""",
+    "sinfo": "print('nodes*')",
+    "squeue": "",
+    "scancel": "",
+    "sshare": "",
+    "sacctmgr": "",
+    "scontrol": "",
+}
+
+
+def test_slurm_profile_runs_its_jobs_through_the_queue(project, monkeypatch):
+    """SLURM's commands as Snakemake's plug-in calls them, played by scripts that start the jobs on this machine."""
+    tools = project / "tools"
+    tools.mkdir()
+    for name, source in CLUSTER.items():
+        (tools / name).write_text(f"#!{sys.executable}\n{source}")
+        (tools / name).chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tools}:{os.environ['PATH']}")
+    profile = yaml.safe_load((PROFILE / "config.yaml").read_text())
+    hurried = {"slurm-init-seconds-before-status-checks": 1, "seconds-between-status-checks": 1, "latency-wait": 5}
+    (project / "profile").mkdir()
+    (project / "profile/config.yaml").write_text(yaml.safe_dump({**profile, **hurried}))
+    write_grid(project, {"notebook": "one", "grid": {"n": [1, 3], "rate": [0.5]}})
+    code, said = run(project, "--grid", project / "my_grid.yaml", "--profile", project / "profile")
+    assert code == 0, said
+    (asked,) = tools.glob("*.asked")
+    assert f"--mem {profile['default-resources']['mem_mb']} " in asked.read_text()
+    assert f"--cpus-per-task={profile['set-threads']['chapter']} " in asked.read_text()
+    whole = results.load(project / "my_grid.one.nc")
+    assert whole["value"].values.tolist() == [[[1, 1]], [[3, 3]]]
+    assert results.made_by(whole)["jobs"][1]["threads"] == profile["set-threads"]["chapter"]
+
+
 def test_two_runs_of_one_grid_do_not_meet(project, monkeypatch):
     monkeypatch.setattr(engine, "PATIENCE", 0.1)
     the_plan = plan(project)
