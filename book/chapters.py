@@ -136,8 +136,8 @@ def content_key(root: Path, chapter: str, *given: Any, files: Iterable[Path] = (
         root / "requirements.txt",
         root / "constraints.txt",
     )
-    whole = json.dumps([cells, hashes, platform.python_version(), *given], sort_keys=True)
-    return hashlib.sha256(whole.encode()).hexdigest()
+    seen = json.dumps([cells, hashes, platform.python_version(), *given], sort_keys=True)
+    return hashlib.sha256(seen.encode()).hexdigest()
 
 
 def stored_record(notebook: Path, key: str) -> Record | None:
