@@ -35,7 +35,8 @@ class Norm:
 
 
 def _l2(vectors: Tensor) -> Tensor:
-    return torch.linalg.vector_norm(vectors, dim=-1, keepdim=True)
+    length: Tensor = torch.linalg.vector_norm(vectors, dim=-1, keepdim=True)
+    return length
 
 
 def _l2_ascent(gradient: Tensor) -> Tensor:

@@ -89,9 +89,17 @@ class InputGradients:
 
         def work(low: int, high: int) -> None:
             kernel.differentiate_inputs(
-                self.loss, ensemble.activations, ensemble.layer_sizes, parameters, starts.clamp(low, high) - low,
-                x[low:high], y[low:high], margins[low:high], None if gradients is None else gradients[low:high],
-            )  # fmt: skip
+                self.loss,
+                ensemble.output,
+                ensemble.activations,
+                ensemble.layer_sizes,
+                parameters,
+                starts.clamp(low, high) - low,
+                x[low:high],
+                y[low:high],
+                margins[low:high],
+                None if gradients is None else gradients[low:high],
+            )
 
         n_threads = max(1, min(torch.get_num_threads(), len(x) // FEWEST_POINTS))
         cuts = [len(x) * k // n_threads for k in range(n_threads + 1)]
@@ -124,11 +132,14 @@ class InputGradients:
         own_x, own_y = x.new_zeros(*filled.shape, x.shape[1]), y.new_zeros(filled.shape)
         own_x[filled], own_y[filled] = x[points], y[points]
         passes = list(networks.pre_activations(own_x))
-        logits = passes[-1][1]
+        logits = networks.logits(passes[-1][1])
         margins[points] = -LOSSES["margin"].function(logits, own_y)[0][filled]
         if gradients is None:
             return
         delta = LOSSES[self.loss].function(logits, own_y)[1]
+        if networks.output != "linear":
+            sign = -1.0 if networks.output == "negated" else 1.0
+            delta = networks.backward(sign * delta, passes[-1][1], sign * logits, len(passes) - 1)
         for layer in reversed(range(len(passes))):
             delta = torch.bmm(delta, networks.weights[layer])
             if layer:

@@ -187,6 +187,7 @@ static void apply(Psi psi, long n, float* z, float* slopes) {
 enum Activation { TANH, RELU, LEAKY_RELU, PRELU, ELU, GELU, SILU, SOFTSIGN, SIGMOID, ABS };
 enum Loss { CROSS_ENTROPY, BINARY_CROSS_ENTROPY, SQUARED_ERROR, MARGIN };
 enum Optimiser { ADAM, SGD };
+enum Output { LINEAR, ACTIVATED, NEGATED };  // the logits are z, psi(z) or -psi(z)
 
 static void activate(int name, float learned, long n, float* z, float* slopes) {
     switch (name) {
@@ -281,7 +282,7 @@ struct Layer {
 };
 
 struct Protocol {
-    int32_t activation, loss, optimiser;
+    int32_t activation, loss, optimiser, output, output_bias;
     float learning_rate, momentum, second_momentum, epsilon, weight_decay;
 };
 
@@ -300,7 +301,7 @@ class Network {
     static long count(long n_layers, const int64_t* sizes) {
         long n = 0;
         for (long l = 0; l < n_layers; l++) n += (sizes[l] + 1) * padded(sizes[l + 1]);
-        return n + padded(n_layers);  // one learned slope for each hidden layer
+        return n + padded(n_layers);  // at most one learned slope for each layer
     }
 
     // Calls visit(ours, theirs) for every parameter, in PyTorch's order: W [n_out, n_in] and b of each layer, then slopes.
@@ -312,7 +313,7 @@ class Network {
                 for (long i = 0; i < layer.n_in; i++) visit(layer.weight + i * layer.width + o, theirs++);
             for (long o = 0; o < layer.n_out; o++) visit(layer.bias + o, theirs++);
         }
-        for (size_t l = 0; l + 1 < layers.size(); l++) visit(slopes + l, theirs++);
+        for (size_t l = 0; l < layers.size() - (protocol.output == LINEAR); l++) visit(slopes + l, theirs++);
     }
 
    public:
@@ -374,15 +375,28 @@ class Network {
             float* out = l < last ? layer.output : layer.gradient;
             multiply(input_of(l, false), points, parameters + layer.weight, layer.width, layer.n_in,
                      parameters + layer.bias, out);
-            if (l == last) return out;
+            if (l == last && protocol.output == LINEAR) return out;
             const long area = points * layer.width;
             if (protocol.activation == PRELU)
                 for (long i = 0; i < area; i += LANES) store(layer.below + i, at_most(load(out + i), 0.0f));
             activate(protocol.activation, parameters[slopes + l], area, out, layer.slope);
+            if (l < last) continue;
+            if (protocol.output == NEGATED) negate(out, area);
+            return out;
         }
     }
 
-    // From the gradient by layer l's pre-activation to that by its input, rows of padded(n_in).
+    // From the gradient by the logits to that by the last layer's z.
+    void through_output(long points) {
+        if (protocol.output == LINEAR) return;
+        Layer& top = layers.back();
+        for (long b = 0; b < points; b++)  // the loss does not look at the padding, where psi may be other than 0
+            std::fill(top.gradient + b * top.width + top.n_out, top.gradient + (b + 1) * top.width, 0.0f);
+        if (protocol.output == NEGATED) negate(top.gradient, points * top.width);
+        through_activation(layers.size() - 1, points);
+    }
+
+    // From the gradient by layer l's z to that by its input, rows of padded(n_in).
     void back(size_t l, long points, float* out) {
         const Layer& layer = layers[l];
         const long width = padded(layer.n_in);
@@ -394,30 +408,25 @@ class Network {
         multiply({layer.gradient, layer.width, 1}, points, transposed, width, layer.n_out, nullptr, out);
     }
 
-    // From the gradient by psi(z) of layer l to that by z.
-    void through(Layer& layer, long points) {
-        for (long i = 0; i < points * layer.width; i += LANES)
-            store(layer.gradient + i, load(layer.gradient + i) * load(layer.slope + i));
-    }
-
     // The loss, summed over the batch's points; leaves the gradient of its mean.
     double differentiate(long points, const float* target) {
         float* logits = forward(points);
         const double total = loss_of(protocol.loss, points, n_out(), width(), target, logits);
-        for (size_t l = layers.size() - 1;; l--) {
+        through_output(points);
+        const size_t last = layers.size() - 1;
+        for (size_t l = last;; l--) {
             Layer& layer = layers[l];
             multiply(input_of(l, true), layer.n_in, layer.gradient, layer.width, points, nullptr,
                      gradient + layer.weight);
-            for (long c = 0; c < layer.width; c += LANES) {
+            const bool has_bias = l < last || protocol.output_bias;  // without one its gradient is never written: 0
+            for (long c = 0; has_bias && c < layer.width; c += LANES) {
                 Vector sum{};
                 for (long b = 0; b < points; b++) sum += load(layer.gradient + b * layer.width + c);
                 store(gradient + layer.bias + c, sum);
             }
             if (!l) return total;
-            Layer& below = layers[l - 1];
-            back(l, points, below.gradient);
-            if (protocol.activation == PRELU) gradient[slopes + l - 1] = slope_gradient(below, points);
-            through(below, points);
+            back(l, points, layers[l - 1].gradient);
+            through_activation(l - 1, points);
         }
     }
 
@@ -426,11 +435,24 @@ class Network {
         Layer& top = layers.back();
         for (long b = 0; b < points; b++)
             loss_of(protocol.loss, 1, top.n_out, top.width, target + b, top.gradient + b * top.width);
+        through_output(points);
         for (size_t l = layers.size() - 1; l; l--) {
             back(l, points, layers[l - 1].gradient);
-            through(layers[l - 1], points);
+            through_activation(l - 1, points);
         }
         back(0, points, out);
+    }
+
+    static void negate(float* values, long n) {
+        for (long i = 0; i < n; i += LANES) store(values + i, -load(values + i));
+    }
+
+    // Turns a layer's derivative by psi(z) into the one by z.
+    void through_activation(size_t l, long points) {
+        Layer& layer = layers[l];
+        if (protocol.activation == PRELU) gradient[slopes + l] = slope_gradient(layer, points);
+        for (long i = 0; i < points * layer.width; i += LANES)
+            store(layer.gradient + i, load(layer.gradient + i) * load(layer.slope + i));
     }
 
     // The derivative by PReLU's slope, given that by psi(z).
@@ -498,12 +520,12 @@ stop:
 
 // For points of several networks of one shape: the margin of each, its own class's logit less the largest other, and,
 // unless `gradients` is null, the gradient of its loss by the point. Network k has the points starts[k] ... starts[k + 1].
-extern "C" void differentiate_inputs(int32_t loss, int64_t n_networks, const int32_t* activations, int64_t n_layers,
+extern "C" void differentiate_inputs(int32_t loss, int32_t output, int64_t n_networks, const int32_t* activations, int64_t n_layers,
                                      const int64_t* sizes, int64_t n_parameters, const float* weights,
                                      const int64_t* starts, const float* x, const float* y, float* margins,
                                      float* gradients) {
     constexpr long BATCH = 96;  // a whole number of tiles, and the activations of a batch stay in the cache
-    Protocol protocol{PRELU, loss, SGD, 0, 0, 0, 0, 0};  // PReLU's network has room for every activation
+    Protocol protocol{PRELU, loss, SGD, output, 1, 0, 0, 0, 0, 0};  // PReLU's network has room for every activation
     Network network(protocol, n_layers, sizes, BATCH);
     const long n_in = network.n_in(), row = padded(n_in);
     Array slab(BATCH * row);

@@ -31,13 +31,14 @@ FLAGS = ("-std=c++17", "-O3", NATIVE, "-fno-math-errno", "-fno-trapping-math", "
 ACTIVATIONS = ("tanh", "relu", "leaky_relu", "prelu", "elu", "gelu", "silu", "softsign", "sigmoid", "abs")
 LOSSES = ("cross_entropy", "binary_cross_entropy", "squared_error", "margin")
 OPTIMISERS = ("adam", "sgd")
+OUTPUTS = ("linear", "activated", "negated")
 
 
 class Protocol(ctypes.Structure):
     """How to train one network; the same fields in the same order as in kernel.cpp."""
 
     _fields_ = [
-        *((name, ctypes.c_int32) for name in ("activation", "loss", "optimiser")),
+        *((name, ctypes.c_int32) for name in ("activation", "loss", "optimiser", "output", "output_bias")),
         *(
             (name, ctypes.c_float)
             for name in ("learning_rate", "momentum", "second_momentum", "epsilon", "weight_decay")
@@ -134,6 +135,7 @@ def train_network(
 
 def differentiate_inputs(
     loss: str,
+    output: str,
     activations: Sequence[str],
     layer_sizes: Sequence[int],
     parameters: Tensor,
@@ -149,6 +151,7 @@ def differentiate_inputs(
 
     Args:
         loss: one of classes.
+        output: what the logits are, see `models.Ensemble`.
         activations: of each network.
         layer_sizes: neurons in each layer.
         parameters: as `models.Ensemble.flatten` returns them, float32 as all but the starts.
@@ -170,5 +173,12 @@ def differentiate_inputs(
         ctypes.c_void_p(None if t is None else t.data_ptr()) for t in (parameters, starts, x, y, margins, gradients)
     ]
     kernel.differentiate_inputs(
-        ctypes.c_int32(LOSSES.index(loss)), numbers[0], names, numbers[1], sizes, numbers[2], *pointers
+        ctypes.c_int32(LOSSES.index(loss)),
+        ctypes.c_int32(OUTPUTS.index(output)),
+        numbers[0],
+        names,
+        numbers[1],
+        sizes,
+        numbers[2],
+        *pointers,
     )

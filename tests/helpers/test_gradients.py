@@ -14,10 +14,10 @@ needs_compiler = pytest.mark.skipif(kernel.library() is None, reason="no C++ com
 WAYS = pytest.mark.parametrize("compiled", [pytest.param(True, marks=needs_compiler), False])
 
 
-def task(n_in, n_out, n_points=900, hidden=(6, 5)):
+def task(n_in, n_out, n_points=900, hidden=(6, 5), output="linear"):
     """An ensemble of every activation, bent enough, with a different number of points for each member."""
     stream = torch.Generator().manual_seed(1)
-    ensemble = Ensemble([n_in, *hidden, n_out], EVERY, range(len(EVERY)))
+    ensemble = Ensemble([n_in, *hidden, n_out], EVERY, range(len(EVERY)), output=output)
     with torch.no_grad():
         for weight in ensemble.weights:
             weight *= 1.5
@@ -46,9 +46,12 @@ def by_autograd(ensemble, member, x, y, loss):
 
 @WAYS
 @pytest.mark.parametrize("loss", ["cross_entropy", "margin"])
-@pytest.mark.parametrize(("n_in", "n_out"), [(2, 2), (2, 3), (1, 2), (20, 5)])
-def test_are_those_of_automatic_differentiation(compiled, loss, n_in, n_out):
-    ensemble, member, x, y = task(n_in, n_out)
+@pytest.mark.parametrize(
+    ("n_in", "n_out", "output"),
+    [(2, 2, "linear"), (2, 3, "linear"), (1, 2, "linear"), (20, 5, "linear"), (2, 3, "activated"), (2, 3, "negated")],
+)
+def test_are_those_of_automatic_differentiation(compiled, loss, n_in, n_out, output):
+    ensemble, member, x, y = task(n_in, n_out, output=output)
     found = InputGradients(ensemble, loss, compiled=compiled)
     assert found.compiled == compiled
     margins, gradient = found.both(member, x, y)
