@@ -1,6 +1,6 @@
 """The compiled way to train and to differentiate by inputs: kernel.cpp, built once for this machine and kept.
 
-A machine without a C++ compiler does both in plain PyTorch (`helpers.steps`, `helpers.gradients`), some times slower.
+A machine without a C++ compiler does both in plain PyTorch (`helpers.steps`, `helpers.gradients`).
 """
 
 from __future__ import annotations
@@ -11,7 +11,6 @@ import os
 import platform
 import shutil
 import subprocess
-import tempfile
 import warnings
 from collections.abc import Sequence
 from functools import cache
@@ -20,6 +19,8 @@ from pathlib import Path
 import torch
 from platformdirs import user_cache_path
 from torch import Tensor
+
+from helpers.files import replacing
 
 SOURCE = Path(__file__).with_name("kernel.cpp")
 COMPILERS = ("c++", "g++", "clang++")
@@ -76,10 +77,8 @@ def _build() -> Path:
     folder = user_cache_path("activation-book", ensure_exists=True)
     built = folder / f"kernel-{key[:16]}.so"
     if not built.is_file():
-        with tempfile.TemporaryDirectory(dir=folder) as scratch:
-            fresh = Path(scratch) / built.name
+        with replacing("built", built) as fresh:
             _run(compiler, *FLAGS, "-o", str(fresh), str(SOURCE))
-            os.replace(fresh, built)
     return built
 
 

@@ -33,7 +33,10 @@ class Loss:
         """Raise ValueError unless y can be the targets of networks with ``n_out`` outputs."""
         if self.classes:
             if y.is_floating_point() or (y.numel() and not 0 <= int(y.min()) <= int(y.max()) < n_out):
-                raise ValueError(f"y must hold classes from 0 to {n_out - 1}, whole numbers, for {self.name}.")
+                raise ValueError(
+                    f"y must hold classes from 0 to {n_out - 1}, whole numbers, for {self.name}, "
+                    f"got {y.dtype} from {y.min().item():g} to {y.max().item():g}."
+                )
         elif not y.is_floating_point() or y.shape[-1] != n_out:
             raise ValueError(
                 f"y must hold {n_out} floating point targets for each point for {self.name}, "

@@ -215,6 +215,23 @@ class Ensemble(nn.Module):
         made.slopes = nn.ParameterList(part[:, 0] for part in parts[2 * len(shapes) :])
         return made
 
+    def with_one_logit(self) -> Ensemble:
+        """Return networks with the same hidden layers and one output, the second logit less the first.
+
+        Its sigmoid is the softmax probability of class 1, so both say the same of every point.
+
+        Raises:
+            ValueError: the networks have other than two outputs.
+        """
+        if self.layer_sizes[-1] != 2:
+            raise ValueError(f"layer_sizes must end in 2 to turn two logits into one, got {self.layer_sizes!r}.")
+        made = self.select(slice(None))
+        made.layer_sizes = (*self.layer_sizes[:-1], 1)
+        with torch.no_grad():
+            for parameters in (made.weights, made.biases):
+                parameters[-1] = nn.Parameter(parameters[-1][:, 1:] - parameters[-1][:, :1])
+        return made
+
     def member(self, index: int) -> nn.Sequential:
         """Return a copy of one member as an ordinary ``nn.Sequential`` of linear and activation modules.
 

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import os
-import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -15,6 +13,7 @@ from torch import Tensor
 
 from helpers import kernel
 from helpers.checks import Choice, Integer, Real
+from helpers.files import replacing
 from helpers.losses import LOSS_NAME, LOSSES
 from helpers.models import Ensemble
 from helpers.seeding import torch_stream
@@ -27,8 +26,6 @@ FEWEST, MOST = 40, 125
 KERNEL_BYTES = 2**25
 # What plain PyTorch may need for the points of the batches to come, put in order beforehand for all members.
 GATHERED_BYTES = 2**28
-
-OPTIMISERS = ("adam", "sgd")
 
 
 @dataclass(frozen=True)
@@ -61,12 +58,13 @@ class Training:
         Integer(at_least=0)("epochs", self.epochs)
         Integer(at_least=1)("batch_size", self.batch_size)
         rate = Real(above=0)
-        if isinstance(self.learning_rate, list | tuple):
-            rates = tuple(rate(f"learning_rate[{k}]", value) for k, value in enumerate(self.learning_rate))
+        given = self.learning_rate.tolist() if hasattr(self.learning_rate, "tolist") else self.learning_rate
+        if isinstance(given, Sequence) and not isinstance(given, str):
+            rates = tuple(rate(f"learning_rate[{k}]", value) for k, value in enumerate(given))
             object.__setattr__(self, "learning_rate", rates)
         else:
-            rate("learning_rate", self.learning_rate)
-        Choice(OPTIMISERS)("optimiser", self.optimiser)
+            rate("learning_rate", given)
+        Choice(kernel.OPTIMISERS)("optimiser", self.optimiser)
         Real(at_least=0, at_most=1)("momentum", self.momentum)
         Real(at_least=0)("weight_decay", self.weight_decay)
         LOSS_NAME("loss", self.loss)
@@ -174,7 +172,7 @@ class Run:
             kernel.OUTPUTS.index(self.ensemble.output),
             self.ensemble.output_bias,
             self.rates[k],
-            *((0.9, 0.999) if training.optimiser == "adam" else (training.momentum, 0.0)),
+            *((0.9, 0.999) if training.optimiser == "adam" else (training.momentum, 0.0)),  # PyTorch's defaults
             1e-8,
             training.weight_decay,
         )
@@ -273,13 +271,8 @@ class Run:
             "epoch": self.epoch,
             "streams": torch.stack([stream.get_state() for stream in self.streams]),
         }
-        handle, temporary = tempfile.mkstemp(dir=path.parent, suffix=".part")
-        os.close(handle)
-        try:
+        with replacing("checkpoint", path) as temporary:
             torch.save(content, temporary)
-            os.replace(temporary, path)
-        finally:
-            Path(temporary).unlink(missing_ok=True)
 
     def resume(self, path: Path) -> bool:
         """Continue from a checkpoint and return True, if there is one.

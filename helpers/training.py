@@ -17,7 +17,7 @@ import torch
 from torch import Tensor
 from tqdm.auto import tqdm
 
-from helpers.checks import Choice, Integer, Real
+from helpers.checks import Choice, Flag, Integer, Real
 from helpers.losses import LOSSES
 from helpers.models import Ensemble
 from helpers.runs import Run, Training
@@ -112,6 +112,9 @@ def train(
     """
     training = training or Training()
     Real(above=0)("memory_gib", memory_gib)
+    Flag()("compiled", compiled)
+    if progress is not None:
+        Flag()("progress", progress)
     where = _device(device)
     wanted = _wanted(snapshots, training)
     # Moved before it is shown to all members, shared data is moved once.
@@ -210,9 +213,13 @@ def train_mixed(
         The histories, by shape.
 
     Raises:
-        ValueError: the lists are empty or differ in length; otherwise as `train`.
+        ValueError: the lists are empty or differ in length, or a checkpoint is asked for; otherwise as `train`.
     """
     training = training or Training()
+    if "checkpoint" in options:
+        raise ValueError(
+            "checkpoint must be left out where members differ in shape: one file cannot serve several runs."
+        )
     lengths = {len(layer_sizes), len(activations), len(seeds), len(data)}
     if len(lengths) != 1 or lengths == {0}:
         raise ValueError(

@@ -9,19 +9,21 @@ import pytest
 import helpers
 
 ORDER = (
-    ("checks", "seeding"),
+    ("checks", "files", "seeding"),
     ("datasets", "activations"),
     ("digits",),
     ("models", "losses", "kernel"),
     ("steps",),
     ("runs",),
     ("training",),
-    ("metrics", "balls", "gradients"),
+    ("metrics", "mappings", "vanishing", "balls", "gradients"),
     ("attacks",),
     ("gradient_attacks", "search_attacks"),
-    ("sweeps", "results", "statistics"),
+    ("sweeps", "results", "statistics", "claim_statistics"),
+    ("treatment",),
     ("claims",),
     ("figures",),
+    ("controls",),
     ("explorers",),
 )
 RANK = {module: rank for rank, modules in enumerate(ORDER) for module in modules}
@@ -88,9 +90,9 @@ def test_wrong_way_is_seen(source):
 
 
 @pytest.mark.parametrize("name", list(FILES))
-def test_only_explorers_import_ipywidgets(name):
+def test_only_controls_and_explorers_import_ipywidgets(name):
     roots = {module.split(".")[0] for module in imported(FILES[name].read_text())}
-    assert name == "explorers" or "ipywidgets" not in roots
+    assert RANK.get(name, 0) >= RANK["controls"] or "ipywidgets" not in roots
 
 
 # Random draws of torch that fall back on the global generator unless they are given one.

@@ -10,7 +10,6 @@ from helpers import kernel
 from helpers.activations import ACTIVATIONS
 from helpers.losses import LOSSES
 from helpers.models import OUTPUTS, Ensemble
-from helpers.runs import OPTIMISERS
 from helpers.training import Training, train
 
 COMPILER = next(filter(None, map(shutil.which, kernel.COMPILERS)), None)
@@ -25,7 +24,6 @@ def one_run(**options):
 def test_names_are_those_of_the_registries():
     assert set(kernel.ACTIVATIONS) == set(ACTIVATIONS)
     assert set(kernel.LOSSES) == set(LOSSES)
-    assert kernel.OPTIMISERS == OPTIMISERS
     assert kernel.OUTPUTS == OUTPUTS
 
 

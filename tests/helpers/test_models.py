@@ -305,3 +305,15 @@ def test_member_refuses_what_is_not_there(mixed, index):
 def test_forward_refuses_other_shapes(mixed, shape):
     with pytest.raises(ValueError, match=r"x must have shape \[14, n_points, 3\] or \[n_points, 3\]"):
         mixed(torch.zeros(shape))
+
+
+def test_one_logit_says_what_two_say():
+    two = Ensemble([2, 4, 2], ["tanh", "prelu"], [1, 2])
+    one = two.with_one_logit()
+    x = torch.randn(50, 2, generator=torch.Generator().manual_seed(0)) * 5
+    assert (one.layer_sizes, one.activations, one.seeds) == ((2, 4, 1), two.activations, two.seeds)
+    torch.testing.assert_close(one(x)[..., 0].sigmoid(), two(x).softmax(dim=2)[..., 1])
+    assert one.flatten().shape == (2, 2 * 4 + 4 + 4 + 1 + 1)
+    torch.testing.assert_close(one.with_parameters(one.flatten())(x), one(x))
+    with pytest.raises(ValueError, match=r"layer_sizes must end in 2 to turn two logits into one, got \(2, 4, 1\)"):
+        one.with_one_logit()

@@ -2,7 +2,7 @@
 
 import pytest
 import torch
-from torch.nn import functional as F
+from conftest import loss_of_each_point
 
 from helpers.activations import ACTIVATIONS
 from helpers.losses import LOSSES
@@ -16,16 +16,6 @@ def stream():
     return torch.Generator().manual_seed(3)
 
 
-def reference(loss, logits, y):
-    if loss.name == "cross_entropy":
-        return F.cross_entropy(logits.flatten(0, 1), y.flatten(), reduction="none").view(y.shape)
-    if loss.name == "margin":
-        others = logits.scatter(-1, y[..., None], -torch.inf).amax(-1)
-        return others - logits.gather(-1, y[..., None])[..., 0]
-    function = {"binary_cross_entropy": F.binary_cross_entropy_with_logits, "squared_error": F.mse_loss}[loss.name]
-    return function(logits, y, reduction="none").mean(-1)
-
-
 @pytest.mark.parametrize("loss", LOSSES.values(), ids=LOSSES)
 @pytest.mark.parametrize("sizes", [[3, 6, 5, 4, 2], [1, 4, 1]])
 def test_gradients_are_autograds_for_every_activation_and_loss(loss, sizes):
@@ -34,7 +24,7 @@ def test_gradients_are_autograds_for_every_activation_and_loss(loss, sizes):
     y = torch.rand(len(EVERY), 9, sizes[-1], generator=stream(), dtype=torch.float64)
     if loss.classes:
         y = torch.randint(0, sizes[-1], (len(EVERY), 9), generator=stream())
-    expected = reference(loss, ensemble(x), y).mean(dim=1)
+    expected = loss_of_each_point(loss.name, ensemble(x), y).mean(dim=1)
     expected.sum().backward()
     slot = ensemble.with_parameters(torch.full_like(ensemble.flatten(), 7.0))
     found = differentiate(ensemble, slot, x, y, loss)
@@ -52,7 +42,7 @@ def test_gradients_are_autograds_for_every_output(loss, output, output_bias):
     y = torch.rand(len(EVERY), 9, 4, generator=stream(), dtype=torch.float64)
     if loss.classes:
         y = torch.randint(0, 4, (len(EVERY), 9), generator=stream())
-    expected = reference(loss, ensemble(x), y).mean(dim=1)
+    expected = loss_of_each_point(loss.name, ensemble(x), y).mean(dim=1)
     expected.sum().backward()
     slot = ensemble.with_parameters(torch.full_like(ensemble.flatten(), 7.0))
     found = differentiate(ensemble, slot, x, y, loss)

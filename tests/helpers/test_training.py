@@ -7,8 +7,7 @@ import time
 import numpy as np
 import pytest
 import torch
-from conftest import HAS_KERNEL
-from torch import nn
+from conftest import CRITERIA, HAS_KERNEL
 
 from helpers import runs
 from helpers import training as training_module
@@ -45,11 +44,7 @@ def plain_loop(network, seed, x, y, training):
         optimiser = torch.optim.Adam(network.parameters(), **shared)
     else:
         optimiser = torch.optim.SGD(network.parameters(), momentum=training.momentum, **shared)
-    criterion = {
-        "cross_entropy": nn.functional.cross_entropy,
-        "binary_cross_entropy": nn.functional.binary_cross_entropy_with_logits,
-        "squared_error": nn.functional.mse_loss,
-    }[training.loss]
+    criterion = CRITERIA[training.loss]
     stream, losses = torch_stream(seed, "batch order"), []
     for _ in range(training.epochs):
         total = 0.0
@@ -213,6 +208,7 @@ def test_history_names_its_snapshots():
         ({"batch_size": "50"}, TypeError),
         ({"learning_rate": 0}, ValueError),
         ({"learning_rate": "1e-3"}, TypeError),
+        ({"learning_rate": None}, TypeError),
         ({"optimiser": "lbfgs"}, ValueError),
         ({"momentum": -0.1}, ValueError),
         ({"momentum": 1.1}, ValueError),
@@ -609,3 +605,21 @@ def test_trained_networks_are_as_good_as_those_of_the_plain_loop(compiled):
         interval = paired_interval(np.asarray(found), np.asarray(expected))
         assert interval.low <= 0 <= interval.high
         assert interval.high - interval.low < 0.05
+
+
+def test_learning_rates_as_an_array():
+    assert Training(learning_rate=np.asarray([0.5, 0.25])).rates(2) == [0.5, 0.25]
+    assert Training(learning_rate=torch.tensor([0.5, 0.25])).rates(2) == [0.5, 0.25]
+    assert Training(learning_rate=np.float64(0.5)).rates(2) == [0.5, 0.5]
+
+
+@pytest.mark.parametrize("name", ["compiled", "progress", "memory_gib"])
+def test_options_that_are_none(name):
+    x, y = blobs(10, 0)
+    with pytest.raises(TypeError, match=f"^{name} must be"):
+        train(Ensemble(SIZES, ["relu"], [0]), x, y, Training(epochs=1), **{name: "no"})
+
+
+def test_mixed_shapes_have_no_checkpoint(tmp_path):
+    with pytest.raises(ValueError, match="checkpoint must be left out"):
+        train_mixed([SIZES], ["relu"], [0], [blobs(10, 0)], Training(epochs=1), checkpoint=tmp_path / "run.pt")
