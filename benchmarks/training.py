@@ -160,7 +160,7 @@ def measure(turns: int, epochs: int, sizes: Sequence[int]) -> dict[str, Any]:
     return results
 
 
-def machine(n_threads: int) -> dict[str, Any]:
+def machine(n_threads: int, packages: Sequence[str]) -> dict[str, Any]:
     """What this was measured on."""
     try:
         lines = Path("/proc/cpuinfo").read_text().splitlines()
@@ -172,8 +172,7 @@ def machine(n_threads: int) -> dict[str, Any]:
         "cores": psutil.cpu_count(),
         "cores_used": n_threads,
         "system": platform.system(),
-        "versions": {"python": platform.python_version()}
-        | {package: version(package) for package in ("torch", "jax", "scikit-learn", "numpy")},
+        "versions": {"python": platform.python_version()} | {package: version(package) for package in packages},
         "measured": f"{datetime.now(UTC):%Y-%m-%d}",
     }
 
@@ -264,7 +263,11 @@ def main() -> None:
         parser.error(f"output must be an existing folder, got {str(options.output)!r}.")
     limit_threads(options.cores)
     results = measure(options.turns, options.epochs, options.sizes)
-    results |= {"machine": machine(options.cores), "turns": options.turns, "epochs": options.epochs}
+    results |= {
+        "machine": machine(options.cores, ("torch", "jax", "scikit-learn", "numpy")),
+        "turns": options.turns,
+        "epochs": options.epochs,
+    }
     text = report(results, options.sizes)
     for name, content in (("training.json", json.dumps(results, indent=1) + "\n"), ("training.md", text)):
         with replacing("output", options.output / name) as temporary:

@@ -7,7 +7,8 @@ alone from then on, and so is one that is known to be safe. Inputs are in the da
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -20,6 +21,9 @@ from helpers.gradients import InputGradients
 from helpers.metrics import BLOCK
 from helpers.models import Ensemble
 from helpers.seeding import torch_stream
+
+# Parts that each thread takes the members in, one after the other.
+SHARES = 4
 
 
 @dataclass(frozen=True)
@@ -57,6 +61,10 @@ class Attack(Protocol):
     @property
     def norm(self) -> str:
         """Name of the norm of its ball, from `helpers.balls`."""
+
+    @property
+    def reach(self) -> float:
+        """How far from a point it can get, as a multiple of ε: 1 but for attacks that leave their ball."""
 
     def __call__(
         self,
@@ -100,33 +108,19 @@ class Front:
         epsilon: float,
         norm: str,
         bounds: Bounds,
-        safe: Tensor | None,
+        safe: Tensor,
     ) -> None:
-        ensemble = gradients.ensemble
-        n = len(ensemble)
-        x = x.detach().to(ensemble.weights[0].dtype)
-        x = x.expand(n, *x.shape) if x.dim() == 2 else x
-        y = y.expand(n, *y.shape) if y.dim() == 1 else y
-        if x.dim() != 3 or (len(x), x.shape[2]) != (n, ensemble.layer_sizes[0]) or y.shape != x.shape[:2]:
-            raise ValueError(
-                f"x and y must have shapes [{n}, n_points, {ensemble.layer_sizes[0]}] and [{n}, n_points], "
-                f"or the same without the first dimension, got {list(x.shape)} and {list(y.shape)}."
-            )
-        if safe is not None and safe.shape != y.shape:
-            raise ValueError(f"safe must have shape {list(y.shape)}, got {list(safe.shape)}.")
-        if bounds is not None and not bool(((x >= bounds[0]) & (x <= bounds[1])).all()):
-            raise ValueError("x must lie within its bounds.")
+        n, n_points, n_in = x.shape
         self.gradients, self.bounds = gradients, bounds
-        self.epsilon, self.norm = Real(at_least=0)("epsilon", epsilon), NORMS[norm]
+        self.epsilon, self.norm = epsilon, NORMS[norm]
         self.shape = x.shape
-        self.x, self.y = x.reshape(-1, x.shape[2]), y.reshape(-1)
-        self.member = torch.arange(n).repeat_interleave(x.shape[1])
+        self.x, self.y, self.safe = x.reshape(-1, n_in), y.reshape(-1), safe.reshape(-1)
+        self.member = torch.arange(n).repeat_interleave(n_points)
         self.worst = self.x.clone()
         self.margin = gradients.margins(self.member, self.x, self.y)
-        self.safe = torch.zeros(len(self.y), dtype=torch.bool) if safe is None else safe.reshape(-1)
         self.active = torch.arange(len(self.y))
         self.zeros, self.looked = torch.zeros(n), torch.zeros(n)
-        self.streams = [torch_stream(seed, f"attack {norm}") for seed in ensemble.seeds]
+        self.streams = [torch_stream(seed, f"attack {norm}") for seed in gradients.ensemble.seeds]
 
     def begin(self, *, all_points: bool = False) -> None:
         """Put under attack the points that are neither lost nor safe, or simply all."""
@@ -182,6 +176,72 @@ class Front:
         return Attacked(worst, exact_margins(ensemble, worst, y), (self.zeros / self.looked).double(), recorded)
 
 
+def attack_members(
+    run: Callable[[Front], Sequence[Tensor]],
+    ensemble: Ensemble,
+    x: Tensor,
+    y: Tensor,
+    epsilon: float,
+    *,
+    norm: str,
+    loss: str = "margin",
+    bounds: Bounds = None,
+    safe: Tensor | None = None,
+    compiled: bool = True,
+) -> Attacked:
+    """Run an attack on all members, each thread on some of them at a time.
+
+    Args:
+        run: attacks the points of some members, and returns the path if it kept one.
+        ensemble: see `Attack`.
+        x: see `Attack`.
+        y: see `Attack`.
+        epsilon: see `Attack`.
+        norm: of the ball.
+        loss: of which gradients are taken.
+        bounds: see `Attack`.
+        safe: see `Attack`.
+        compiled: whether compiled code may be used.
+
+    Raises:
+        ValueError: see `Attack`.
+    """
+    n, n_in = len(ensemble), ensemble.layer_sizes[0]
+    x = x.detach().to(ensemble.weights[0].dtype)
+    x = x.expand(n, *x.shape) if x.dim() == 2 else x
+    y = y.expand(n, *y.shape) if y.dim() == 1 else y
+    if x.dim() != 3 or (len(x), x.shape[2]) != (n, n_in) or y.shape != x.shape[:2]:
+        raise ValueError(
+            f"x and y must have shapes [{n}, n_points, {n_in}] and [{n}, n_points], "
+            f"or the same without the first dimension, got {list(x.shape)} and {list(y.shape)}."
+        )
+    if safe is not None and safe.shape != y.shape:
+        raise ValueError(f"safe must have shape {list(y.shape)}, got {list(safe.shape)}.")
+    if bounds is not None and not bool(((x >= bounds[0]) & (x <= bounds[1])).all()):
+        raise ValueError("x must lie within its bounds.")
+    epsilon = Real(at_least=0)("epsilon", epsilon)
+    safe = torch.zeros_like(y, dtype=torch.bool) if safe is None else safe
+
+    def attack(block: slice) -> Attacked:
+        gradients = InputGradients(ensemble.select(block), loss, compiled=compiled)
+        front = Front(gradients, x[block], y[block], epsilon, norm, bounds, safe[block])
+        return front.result(run(front))
+
+    n_threads = min(torch.get_num_threads(), n)
+    # Members have different numbers of points left, so that threads take them in more parts than there are threads.
+    size = -(-n // (SHARES * n_threads)) if n_threads > 1 else n
+    blocks = [slice(start, start + size) for start in range(0, n, size)]
+    with ThreadPoolExecutor(n_threads, initializer=torch.set_num_threads, initargs=(1,)) as pool:
+        parts = list(pool.map(attack, blocks))
+    paths = [part.path for part in parts if part.path is not None]
+    return Attacked(
+        torch.cat([part.x for part in parts]),
+        torch.cat([part.margin for part in parts]),
+        torch.cat([part.zero_gradients for part in parts]),
+        torch.cat(paths, dim=1) if paths else None,
+    )
+
+
 @torch.no_grad()
 def exact_margins(ensemble: Ensemble, x: Tensor, y: Tensor) -> Tensor:
     """Return the logit of each point's class less the largest other, in float64, ``[n_networks, n_points]``.
@@ -225,6 +285,11 @@ class WorstOf:
     def norm(self) -> str:
         """See `Attack`."""
         return self.attacks[0].norm
+
+    @property
+    def reach(self) -> float:
+        """See `Attack`."""
+        return max(attack.reach for attack in self.attacks)
 
     def __call__(
         self,

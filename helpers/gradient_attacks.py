@@ -6,10 +6,9 @@ from dataclasses import dataclass, replace
 
 from torch import Tensor
 
-from helpers.attacks import Attacked, Front
+from helpers.attacks import Attacked, Front, attack_members
 from helpers.balls import NORM_NAME, Bounds
 from helpers.checks import Choice, Flag, Integer, Real
-from helpers.gradients import InputGradients
 from helpers.models import Ensemble
 
 
@@ -56,7 +55,7 @@ class GradientAttack:
 
     @property
     def reach(self) -> float:
-        """How far from the point it can get, as a multiple of ε."""
+        """See `helpers.attacks.Attack`."""
         return (float(self.random_start) + self.steps * min(self.step, 1.0)) if self.around_iterate else 1.0
 
     def __call__(
@@ -83,19 +82,32 @@ class GradientAttack:
             record: keep the path of the last start; points that are done stay where they are.
             compiled: whether compiled code may be used.
         """
-        gradients = InputGradients(ensemble, self.loss, compiled=compiled)
-        front = Front(gradients, x, y, epsilon, self.norm, bounds, safe)
-        path: list[Tensor] = []
-        for _ in range(self.restarts):
-            front.begin(all_points=self.last)
-            point = front.x[front.active]
-            if self.random_start:
-                point = front.inside(point.double() + front.draw())
-            path = [front.x.clone()] if record else []
-            if path:
-                path[0][front.active] = point
-            self._climb(front, point, path)
-        return front.result(path)
+
+        def run(front: Front) -> list[Tensor]:
+            path: list[Tensor] = []
+            for _ in range(self.restarts):
+                front.begin(all_points=self.last)
+                point = front.x[front.active]
+                if self.random_start:
+                    point = front.inside(point.double() + front.draw())
+                path = [front.x.clone()] if record else []
+                if path:
+                    path[0][front.active] = point
+                self._climb(front, point, path)
+            return path
+
+        return attack_members(
+            run,
+            ensemble,
+            x,
+            y,
+            epsilon,
+            norm=self.norm,
+            loss=self.loss,
+            bounds=bounds,
+            safe=safe,
+            compiled=compiled,
+        )
 
     def _climb(self, front: Front, point: Tensor, path: list[Tensor]) -> None:
         for _ in range(self.steps):

@@ -102,10 +102,10 @@ class InputGradients:
             )
 
         n_threads = max(1, min(torch.get_num_threads(), len(x) // FEWEST_POINTS))
-        cuts = [len(x) * k // n_threads for k in range(n_threads + 1)]
         if n_threads == 1:
             work(0, len(x))
             return
+        cuts = [len(x) * k // n_threads for k in range(n_threads + 1)]
         with ThreadPoolExecutor(n_threads) as pool:
             list(pool.map(work, cuts[:-1], cuts[1:]))
 

@@ -6,14 +6,14 @@ They cannot be misled by gradients that vanish, and so keep watch over the attac
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 import torch
 from torch import Tensor
 
-from helpers.attacks import Attacked, Front
+from helpers.attacks import Attacked, Front, attack_members
 from helpers.balls import NORM_NAME, Bounds
 from helpers.checks import Flag, Integer
-from helpers.gradients import InputGradients
 from helpers.models import Ensemble
 
 # Candidates looked at together; more would only need more memory.
@@ -35,6 +35,7 @@ class RandomNoise:
         ValueError: an attribute is outside its range.
     """
 
+    reach: ClassVar[float] = 1.0
     draws: int = 1
     norm: str = "linf"
     last: bool = False
@@ -55,7 +56,9 @@ class RandomNoise:
         safe: Tensor | None = None,
     ) -> Attacked:
         """Attack; see `helpers.attacks.Attack`."""
-        front = Front(InputGradients(ensemble), x, y, epsilon, self.norm, bounds, safe)
+        return attack_members(self._run, ensemble, x, y, epsilon, norm=self.norm, bounds=bounds, safe=safe)
+
+    def _run(self, front: Front) -> list[Tensor]:
         front.begin(all_points=self.last)
         for _ in range(self.draws):
             point = front.inside(front.x[front.active].double() + front.draw())
@@ -65,7 +68,7 @@ class RandomNoise:
             else:
                 front.keep_worst(point, margin)
                 front.drop_lost()
-        return front.result()
+        return []
 
 
 @dataclass(frozen=True)
@@ -86,6 +89,7 @@ class RandomSearch:
         Rastrigin (1963) for the search; Andriushchenko et al. (2020) for its use as an attack.
     """
 
+    reach: ClassVar[float] = 1.0
     steps: int = 200
     norm: str = "linf"
 
@@ -104,7 +108,9 @@ class RandomSearch:
         safe: Tensor | None = None,
     ) -> Attacked:
         """Attack; see `helpers.attacks.Attack`."""
-        front = Front(InputGradients(ensemble), x, y, epsilon, self.norm, bounds, safe)
+        return attack_members(self._run, ensemble, x, y, epsilon, norm=self.norm, bounds=bounds, safe=safe)
+
+    def _run(self, front: Front) -> list[Tensor]:
         front.begin()
         wide = self.steps // 4
         for step in range(self.steps):
@@ -119,7 +125,7 @@ class RandomSearch:
             point = front.inside(point)
             front.keep_worst(point, front.look(point))
             front.drop_lost()
-        return front.result()
+        return []
 
 
 @dataclass(frozen=True)
@@ -138,6 +144,7 @@ class ExhaustiveSearch:
         ValueError: an attribute is outside its range.
     """
 
+    reach: ClassVar[float] = 1.0
     side: int = 41
     zooms: int = 3
     norm: str = "linf"
@@ -177,14 +184,16 @@ class ExhaustiveSearch:
         """
         if ensemble.layer_sizes[0] != 2:
             raise ValueError(f"ensemble must have two inputs to be searched, got {ensemble.layer_sizes[0]}.")
-        front = Front(InputGradients(ensemble), x, y, epsilon, self.norm, bounds, safe)
+        return attack_members(self._run, ensemble, x, y, epsilon, norm=self.norm, bounds=bounds, safe=safe)
+
+    def _run(self, front: Front) -> list[Tensor]:
         front.begin()
         self._search(front, self.nodes(self.side), around_worst=False)
         spacing = 2 / (self.side - 1)
         for _ in range(self.zooms):
             self._search(front, spacing * self.nodes(9), around_worst=True)
             spacing /= 4
-        return front.result()
+        return []
 
     def _search(self, front: Front, nodes: Tensor, *, around_worst: bool) -> None:
         # The first look, at the corners and the rim alone, settles most points that can be lost at all.

@@ -146,6 +146,7 @@ def spiral_sweep(
     snapshots: Collection[int] | None = None,
     noise: float = 0.0,
     codimension: int = 1,
+    distance: float | None = None,
     train_share: float = 0.67,
 ) -> Sweep:
     """Train one network for every combination of activation, entanglement and seed.
@@ -164,6 +165,7 @@ def spiral_sweep(
         snapshots: epochs to keep; by default the last.
         noise: see `datasets.spirals`.
         codimension: see `datasets.spirals`.
+        distance: see `datasets.spirals`.
         train_share: see `datasets.Dataset.split`.
 
     Raises:
@@ -185,7 +187,7 @@ def spiral_sweep(
     single = training.loss == "binary_cross_entropy"
     parts: dict[tuple[float, int], tuple[Dataset, Dataset]] = {}
     for entanglement, seed in product(axes["entanglement"], axes["seed"]):
-        data = spirals(entanglement, noise=noise, codimension=codimension, seed=seed)
+        data = spirals(entanglement, noise=noise, codimension=codimension, distance=distance, seed=seed)
         parts[entanglement, seed] = data.split(train_share=train_share, seed=seed)
     columns = [parts[entanglement, seed] for _, entanglement, seed in members]
     x_train, y_train, x_test, y_test = (

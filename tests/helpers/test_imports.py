@@ -19,6 +19,7 @@ ORDER = (
     ("metrics", "mappings", "vanishing", "balls", "gradients"),
     ("attacks",),
     ("gradient_attacks", "search_attacks"),
+    ("robust_accuracy",),
     ("sweeps", "results", "statistics", "claim_statistics"),
     ("treatment",),
     ("claims",),
