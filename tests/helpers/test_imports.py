@@ -11,11 +11,11 @@ import helpers
 ORDER = (
     ("checks", "seeding"),
     ("datasets", "activations"),
-    ("models", "losses", "kernel"),
+    ("models", "losses", "kernel", "relaxations"),
     ("steps",),
     ("runs",),
     ("training",),
-    ("metrics",),
+    ("metrics", "bounds"),
     ("sweeps", "results", "statistics"),
     ("claims",),
     ("figures",),
