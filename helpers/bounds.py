@@ -20,8 +20,9 @@ NORM = Choice(("linf", "l2"))
 METHOD = Choice(("interval", "linear"))
 # Unit roundoff of float32. Products in a lower precision (TF32 of some GPUs, off by PyTorch's default) are not covered.
 ROUNDING = 2.0**-24
-# Rounding of an activation, in units of |z| + |ψ(z)|: PyTorch's are good to a few units in the last place.
+# Rounding of an activation, in units of the last place: PyTorch's are good to fewer.
 ACTIVATION_ULPS = 8
+BOUNDED = ("tanh", "sigmoid", "softsign")
 # Numbers of an intermediate array of `linear_bounds`: 256 MiB.
 BLOCK = 2**25
 
@@ -179,7 +180,7 @@ def interval_bounds(ensemble: Ensemble, where: Region, *, rounding: float = ROUN
     for layer, (weight, bias) in enumerate(zip(ensemble.weights, ensemble.biases, strict=True)):
         lower, upper = values.affine(weight, bias)
         if rounding:
-            noise = _noise(weight, bias, values.size, rounding)
+            noise = rounding_error(weight, bias, values.size, rounding)
             lower, upper = lower - noise, upper + noise
         found.append((lower, upper))
         if layer < len(ensemble.slopes):
@@ -238,7 +239,7 @@ class Relaxed:
         self.noise: list[Tensor] = []
         values = where
         for layer, (weight, bias) in enumerate(zip(ensemble.weights, ensemble.biases, strict=True)):
-            self.noise.append(_noise(weight, bias, values.size, rounding))
+            self.noise.append(rounding_error(weight, bias, values.size, rounding))
             if layer == len(ensemble.slopes) and not last:
                 break
             lower, upper = values.affine(weight, bias)
@@ -409,13 +410,14 @@ def _by_run(
 
 
 def _activation_noise(ensemble: Ensemble, layer: int, bounds: Bounds, rounding: float) -> Tensor:
-    # |ψ(z)| ≤ ½ + max(1.13, |slope|)·|z|: no less than the units promised of |z| + |ψ(z)|.
-    steepness = 2.2 + ensemble.slopes[layer].abs()[:, None, None]
-    spare: Tensor = ACTIVATION_ULPS * rounding * (0.5 + steepness * torch.maximum(bounds[0].abs(), bounds[1].abs()))
+    """Largest rounding error of ψ: some units of 1 where |ψ| ≤ 1, else of 1 + |z| or more."""
+    growth = torch.tensor([0.0 if name in BOUNDED else 1.2 for name in ensemble.activations])
+    growth = (growth.to(bounds[0]) + ensemble.slopes[layer].detach().abs())[:, None, None]
+    spare: Tensor = ACTIVATION_ULPS * rounding * (1 + growth * torch.maximum(bounds[0].abs(), bounds[1].abs()))
     return spare
 
 
-def _noise(weight: Tensor, bias: Tensor, size: Tensor, rounding: float) -> Tensor:
+def rounding_error(weight: Tensor, bias: Tensor, size: Tensor, rounding: float) -> Tensor:
     """Largest rounding error of ``Wa + b`` for |a| ≤ size in any order of summation (Higham 2002, equation 3.5)."""
     share = (weight.shape[2] + 2) * rounding
     gamma = share / (1 - share)

@@ -16,6 +16,7 @@ ORDER = (
     ("runs",),
     ("training",),
     ("metrics", "bounds"),
+    ("verification",),
     ("sweeps", "results", "statistics"),
     ("claims",),
     ("figures",),
