@@ -9,6 +9,7 @@ import torch
 import xarray as xr
 from torch import Tensor
 
+from helpers.boundaries import BOUNDARY_MEASURES, boundary_measures
 from helpers.gradient_attacks import pgd
 from helpers.robust_accuracy import attack_curves, noise_accuracy
 from helpers.sweeps import Sweep
@@ -58,10 +59,10 @@ def robustness_results(sweep: Sweep, epsilons: Sequence[float], n_points: int) -
 
     Returns:
         With dimensions attack, epsilon and the axes: ``robust_accuracy``, of each attack, of the best of all for each
-        point, and exact (points that are not refuted); ``robust_loss``, what it lacks of the clean accuracy of these
+        point, and exact (points that neither the verifier nor an attack refutes); ``robust_loss``, what it lacks of the clean accuracy of these
         points; ``overstated``, by how much an attack that stays in its ball is above the exact; ``fgsm_less_bim``,
         the accuracy under FGSM less that under each attack; and ``zero_gradients``. With epsilon and the axes:
-        ``undecided``, the share of points that the verifier could neither prove nor refute, ``search_wins``,
+        ``undecided``, the share of points that were neither proved nor refuted by anything, ``search_wins``,
         see `robust_accuracy.Curves`, and ``contradictions``, points that the verifier proved and an attack broke.
         With the axes: ``true_radius``, the median over the points of the radius at which they fall, at most ε.
     """
@@ -71,7 +72,9 @@ def robustness_results(sweep: Sweep, epsilons: Sequence[float], n_points: int) -
     curves = attack_curves(sweep.history.final, x, y, ordered, certified=radii.certified)
     verdicts = radii.decide(ordered)
     names = [*curves.attacks, EXACT]
-    exact = (verdicts != 0).double().mean(dim=2)
+    # A point whose radius is ε to within the verifier's tolerance is left open by it, and mostly broken by an attack.
+    proved, open_ = verdicts == 1, (verdicts == -1) & curves.survived
+    exact = (proved | open_).double().mean(dim=2)
 
     def label(values: Tensor) -> xr.DataArray:
         return sweep.label(values, "attack", "epsilon", attack=names, epsilon=ordered)
@@ -83,7 +86,7 @@ def robustness_results(sweep: Sweep, epsilons: Sequence[float], n_points: int) -
     clean = sweep.label((radii.broken > 0).double().mean(dim=1))
     zeros = label(torch.cat([curves.zero_gradients, torch.full_like(exact, torch.nan)[None]]))
     # The curves leave proved points alone; here they are attacked all the same.
-    final, proved = sweep.history.final, verdicts == 1
+    final = sweep.history.final
     held = torch.stack([CHECK(final, x, y, epsilon).robust for epsilon in ordered])
     return xr.Dataset(
         {
@@ -92,12 +95,31 @@ def robustness_results(sweep: Sweep, epsilons: Sequence[float], n_points: int) -
             "overstated": robust - robust.sel(attack=EXACT, drop=True),
             "fgsm_less_bim": robust.sel(attack="fgsm", drop=True) - robust,
             "zero_gradients": zeros,
-            "undecided": over_epsilon((verdicts == -1).double().mean(dim=2)),
+            "undecided": over_epsilon(open_.double().mean(dim=2)),
             "search_wins": over_epsilon(curves.search_wins),
             "contradictions": over_epsilon((proved & ~held).double().sum(dim=2)),
             "true_radius": sweep.label(radii.broken.clamp(max=ordered[-1]).median(dim=1).values),
         }
     )
+
+
+def boundary_results(sweep: Sweep, *, margin: float = 1.1) -> xr.Dataset:
+    """How complex the decision boundary of each network is within the square that holds its spirals.
+
+    Args:
+        sweep: networks in the plane.
+        margin: half the square's side over the largest coordinate of the training points.
+
+    Returns:
+        `boundaries.BOUNDARY_MEASURES` with the axes of the sweep, the connected regions of all classes together.
+    """
+    final = sweep.history.final
+    rows: dict[str, list[Tensor]] = {name: [] for name in BOUNDARY_MEASURES}
+    for k, x in enumerate(sweep.x_train):
+        reach = margin * float(x.abs().max())
+        for name, value in boundary_measures(final.select([k]), (-reach, reach, -reach, reach)).items():
+            rows[name].append(value[0].sum() if value.dim() == 2 else value[0])
+    return xr.Dataset({name: sweep.label(torch.stack(values)) for name, values in rows.items()})
 
 
 def tanh_ahead(robust_accuracy: xr.DataArray) -> xr.DataArray:

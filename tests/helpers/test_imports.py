@@ -17,16 +17,17 @@ ORDER = (
     ("runs",),
     ("training",),
     ("metrics", "mappings", "vanishing", "balls", "gradients", "bounds"),
-    ("attacks", "verification"),
+    ("attacks", "verification", "regions"),
+    ("boundaries",),
     ("gradient_attacks", "search_attacks"),
     ("robust_accuracy",),
     ("sweeps", "results", "statistics", "claim_statistics"),
     ("treatment",),
-    ("robustness_study",),
+    ("robustness_study", "digit_robustness", "comparisons"),
     ("claims",),
     ("figures",),
     ("controls",),
-    ("explorers",),
+    ("explorers", "attack_explorer"),
 )
 RANK = {module: rank for rank, modules in enumerate(ORDER) for module in modules}
 FILES = {path.stem: path for path in sorted(Path(helpers.__file__).parent.rglob("*.py"))}
