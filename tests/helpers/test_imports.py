@@ -16,7 +16,7 @@ ORDER = (
     ("runs",),
     ("training",),
     ("metrics", "bounds"),
-    ("verification",),
+    ("verification", "regions"),
     ("sweeps", "results", "statistics"),
     ("claims",),
     ("figures",),
