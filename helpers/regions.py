@@ -153,7 +153,7 @@ def regions(
         for neuron in np.flatnonzero(crossed.any(axis=0)):
             near_it = np.flatnonzero(crossed[origin, neuron])  # a piece is crossed only if the whole was
             whole = origin[near_it]
-            side = _sides(corners[near_it], slopes[whole, neuron], offsets[whole, neuron], near)
+            side = sides(corners[near_it], slopes[whole, neuron], offsets[whole, neuron], near)
             corners, n_corners, parent = _cut(corners, n_corners, near_it, side)
             origin = origin[parent]
             if len(corners) > most:
@@ -231,7 +231,7 @@ def _cut(corners: Floats, n_corners: Integers, some: Integers, side: Floats) -> 
     parent = np.concatenate([np.arange(len(corners)), some])
     if not len(some):
         return corners, n_corners, parent
-    (left, n_left), (right, n_right) = (_clip(corners[some], n_corners[some], sign * side) for sign in (1, -1))
+    (left, n_left), (right, n_right) = (clip(corners[some], n_corners[some], sign * side) for sign in (1, -1))
     width = max(left.shape[1], right.shape[1], corners.shape[1])
     corners = np.concatenate([_widen(corners, width), _widen(right, width)])
     corners[some] = _widen(left, width)
@@ -240,7 +240,7 @@ def _cut(corners: Floats, n_corners: Integers, some: Integers, side: Floats) -> 
     return corners, n_corners, parent
 
 
-def _sides(corners: Floats, slope: Floats, offset: Floats, near: float) -> Floats:
+def sides(corners: Floats, slope: Floats, offset: Floats, near: float) -> Floats:
     """Distance of every corner from the line of its polygon, with its sign; 0 where it is negligible."""
     value = np.einsum("rci,ri->rc", corners, slope) + offset[:, None]
     steepness = np.linalg.norm(slope, axis=1)[:, None]
@@ -250,7 +250,7 @@ def _sides(corners: Floats, slope: Floats, offset: Floats, near: float) -> Float
     return np.asarray(np.where((np.abs(distance) <= blur) | (steepness == 0), 0.0, distance))
 
 
-def _clip(corners: Floats, n_corners: Integers, side: Floats) -> tuple[Floats, Integers]:
+def clip(corners: Floats, n_corners: Integers, side: Floats) -> tuple[Floats, Integers]:
     """Keep the part of convex polygons where side ≥ 0 (Sutherland & Hodgman 1974)."""
     n, most = side.shape
     index = np.arange(most)
@@ -290,12 +290,12 @@ def _boundary(
     segments, classes, region = [np.zeros((0, 2, 2))], [np.zeros((0, 2), dtype=np.int64)], [np.zeros(0, dtype=np.int64)]
     for i in range(n_out):
         for j in range(i + 1, n_out):
-            side = _sides(corners, slopes[:, i] - slopes[:, j], offsets[:, i] - offsets[:, j], near)
+            side = sides(corners, slopes[:, i] - slopes[:, j], offsets[:, i] - offsets[:, j], near)
             crossed = np.flatnonzero((side.max(axis=1) > 0) & (side.min(axis=1) < 0))
             if not len(crossed):
                 continue
             # The half with i on top has two corners on the line, those where i and j tie.
-            half, count = _clip(corners[crossed], n_corners[crossed], side[crossed])
+            half, count = clip(corners[crossed], n_corners[crossed], side[crossed])
             gap = np.einsum("rci,ri->rc", half, (slopes[:, i] - slopes[:, j])[crossed])
             gap = np.abs(gap + (offsets[:, i] - offsets[:, j])[crossed, None])
             gap[np.arange(half.shape[1]) >= count[:, None]] = np.inf

@@ -17,6 +17,7 @@ ORDER = (
     ("training",),
     ("metrics", "bounds"),
     ("verification", "regions"),
+    ("boundaries",),
     ("sweeps", "results", "statistics"),
     ("claims",),
     ("figures",),
