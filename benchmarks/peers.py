@@ -193,13 +193,13 @@ def jax_scan(task: Task) -> Trainer:
     n_points, batch = task.x.shape[1], task.batch_size
     n_full = n_points // batch
 
-    def loss_of(parameters, x, y):  # type: ignore[no-untyped-def]
+    def loss_of(parameters, x, y):
         for weight, bias in parameters[:-1]:
             x = psi(x @ weight + bias)
         logits = x @ parameters[-1][0] + parameters[-1][1]
         return -jnp.take_along_axis(jax.nn.log_softmax(logits), y[:, None], axis=1).mean()
 
-    def step(state, data):  # type: ignore[no-untyped-def]
+    def step(state, data):
         parameters, first, second, count = state
         loss, gradient = jax.value_and_grad(loss_of)(parameters, *data)
         count = count + 1
@@ -209,7 +209,7 @@ def jax_scan(task: Task) -> Trainer:
         parameters = jax.tree.map(lambda w, m, v: w - pace * m / (jnp.sqrt(v) * root + 1e-8), parameters, first, second)
         return (parameters, first, second, count), loss * len(data[1])
 
-    def epoch(state, x, y, order):  # type: ignore[no-untyped-def]
+    def epoch(state, x, y, order):
         x, y = x[order], y[order]
         full = (x[: n_full * batch].reshape(n_full, batch, -1), y[: n_full * batch].reshape(n_full, batch))
         state, losses = jax.lax.scan(step, state, full)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from importlib.resources import files
 from typing import Any
@@ -11,13 +11,15 @@ import numpy as np
 import pandas as pd
 import xarray as xr
 import yaml
-from scipy import stats
 
-from helpers.statistics import Interval, bootstrap_interval, effect_size
+from helpers.claim_statistics import STATISTICS
+from helpers.statistics import Interval, bootstrap_interval, effect_size, holm, one_sided_p, share_interval
 
 REPRODUCED, PARTLY, NOT_REPRODUCED, CANNOT = "reproduced", "partly", "not reproduced", "cannot be tested"
-
-OUTLIER = 1.5
+# A study's text and its code may do different things; a part of a rule belongs to one of them.
+AS_WRITTEN, AS_CODED = "as written", "as coded"
+# One side of a 95 % interval.
+ALPHA = 0.025
 
 
 @dataclass(frozen=True)
@@ -31,8 +33,11 @@ class Part:
     expect: Mapping[str, float]
     select: Mapping[str, Sequence[Any]] = field(default_factory=dict)
     contrast: Mapping[str, Sequence[Any]] = field(default_factory=dict)
+    protocol: str = AS_WRITTEN
 
     def __post_init__(self) -> None:
+        if self.protocol not in (AS_WRITTEN, AS_CODED):
+            raise ValueError(f"protocol must be {AS_WRITTEN!r} or {AS_CODED!r}, got {self.protocol!r}.")
         if self.statistic not in STATISTICS:
             raise ValueError(f"statistic must be one of {', '.join(STATISTICS)}, got {self.statistic!r}.")
         if not self.expect or not set(self.expect) <= {"above", "below"}:
@@ -52,6 +57,8 @@ class Claim:
         statement: the claim in our words.
         reported: the study's own figures; ``text`` in words.
         parts: what has to hold.
+        why: what explains a verdict that differs from the study's, with ``{0}``, ``{1}``, … in place of the intervals
+            of the cases, in their order.
     """
 
     id: str
@@ -62,27 +69,50 @@ class Claim:
     statement: str
     reported: Mapping[str, Any]
     parts: tuple[Part, ...]
+    why: str = ""
+
+    @property
+    def protocols(self) -> tuple[str, ...]:
+        """The protocols that its parts belong to, in their order."""
+        return tuple(dict.fromkeys(part.protocol for part in self.parts))
 
 
 @dataclass(frozen=True)
 class Case:
-    """One decided case of a part: its interval over seeds, effect size, and whether it holds."""
+    """One decided case of a part.
+
+    Attributes:
+        part: the part.
+        where: its place on the dimensions that the part makes cases of.
+        interval: of the mean over seeds.
+        effect: standardised distance of the mean from the nearest bound.
+        p: probability of a mean at least as far inside the bounds if the truth lay on one of them.
+        holds: whether the interval lies within the bounds.
+    """
 
     part: Part
     where: Mapping[str, Any]
     interval: Interval
     effect: float
+    p: float
     holds: bool
 
 
 @dataclass(frozen=True)
 class Verdict:
-    """A claim's verdict with the cases behind it; no cases where it cannot be tested."""
+    """A claim's verdict under one protocol with the cases behind it; no cases where it cannot be tested."""
 
     claim: Claim
+    protocol: str
     verdict: str
     reason: str
     cases: tuple[Case, ...]
+
+    @property
+    def n_corrected(self) -> int:
+        """Cases that hold and would if all cases of the claim were one family, by Holm's correction."""
+        adjusted = holm([case.p for case in self.cases])
+        return sum(case.holds and p <= ALPHA for case, p in zip(self.cases, adjusted, strict=True))
 
 
 def load_claims(results: str | None = None) -> dict[str, Claim]:
@@ -104,26 +134,43 @@ def load_claims(results: str | None = None) -> dict[str, Claim]:
     return claims
 
 
-def decide(claim: Claim, results: xr.Dataset) -> Verdict:
+def decide_all(name: str, results: xr.Dataset) -> list[Verdict]:
+    """Decide every claim that these results decide, under every protocol it knows, in the order of the claims.
+
+    Args:
+        name: of the results.
+        results: see `decide`.
+    """
+    claims = load_claims(name).values()
+    return [decide(claim, results, protocol) for claim in claims for protocol in claim.protocols]
+
+
+def decide(claim: Claim, results: xr.Dataset, protocol: str = AS_WRITTEN) -> Verdict:
     """Decide a claim from results, by its own rule.
 
     Args:
         claim: the claim.
         results: labelled arrays with a dimension ``seed`` and those that the claim's parts name; of an
             ``epoch`` dimension the last entry counts.
+        protocol: which of the claim's parts count, those of the study as written or as coded.
 
     Returns:
         The verdict; ``cannot be tested`` if something the claim needs is missing from the results.
+
+    Raises:
+        ValueError: the claim has no part of this protocol.
     """
+    if protocol not in claim.protocols:
+        raise ValueError(f"protocol must be one that {claim.id} has, {list(claim.protocols)}, got {protocol!r}.")
     cases: list[Case] = []
-    for part in claim.parts:
+    for part in (part for part in claim.parts if part.protocol == protocol):
         try:
             values = _per_seed(part, results)
         except KeyError as error:
-            return Verdict(claim, CANNOT, f"the results lack what {part.label!r} needs: {error.args[0]}", ())
+            return Verdict(claim, protocol, CANNOT, f"the results lack what {part.label!r} needs: {error.args[0]}", ())
         if values.sizes["seed"] < claim.seeds:
             few = f"{values.sizes['seed']} seeds, where the rule asks for {claim.seeds}"
-            return Verdict(claim, CANNOT, few, ())
+            return Verdict(claim, protocol, CANNOT, few, ())
         flat = values.stack(case=list(part.cases)) if part.cases else values.expand_dims("case", axis=1)
         for i in range(flat.sizes["case"]):
             column = flat.isel(case=i)
@@ -131,16 +178,17 @@ def decide(claim: Claim, results: xr.Dataset) -> Verdict:
             cases.append(_decide_case(part, where, column.to_numpy()))
     n_holding = sum(case.holds for case in cases)
     verdict = REPRODUCED if n_holding == len(cases) else PARTLY if n_holding else NOT_REPRODUCED
-    return Verdict(claim, verdict, f"{n_holding} of {len(cases)} cases hold", tuple(cases))
+    return Verdict(claim, protocol, verdict, f"{n_holding} of {len(cases)} cases hold", tuple(cases))
 
 
 def _decide_case(part: Part, where: Mapping[str, Any], values: np.ndarray[Any, Any]) -> Case:
-    interval = bootstrap_interval(values)
+    interval = share_interval(values) if np.isin(values, (0, 1)).all() else bootstrap_interval(values)
     above, below = part.expect.get("above", -np.inf), part.expect.get("below", np.inf)
     # The null value nearest to the claim; of an equivalence claim the distance from its middle is given.
     null = above if np.isinf(below) else below if np.isinf(above) else (above + below) / 2
     holds = bool(interval.low > above and interval.high < below)
-    return Case(part, where, interval, effect_size(values, null=null), holds)
+    p = one_sided_p(values, above=above, below=below)
+    return Case(part, where, interval, effect_size(values, null=null), p, holds)
 
 
 def _per_seed(part: Part, results: xr.Dataset) -> xr.DataArray:
@@ -157,113 +205,6 @@ def _per_seed(part: Part, results: xr.Dataset) -> xr.DataArray:
     for name, (first, second) in part.contrast.items():
         values = values.sel({name: first}, drop=True) - values.sel({name: second}, drop=True)
     return values.mean([d for d in values.dims if d != "seed" and d not in part.cases]).transpose("seed", ...)
-
-
-# The statistics. Each takes results and the name of a measure and returns one number for each seed and each
-# of the remaining dimensions.
-
-
-def _line(values: xr.DataArray) -> xr.DataArray:
-    """Least-squares line over entanglement, evaluated everywhere: coefficients by degree."""
-    return values.polyfit("entanglement", 1)["polyfit_coefficients"]
-
-
-def slope(results: xr.Dataset, measure: str) -> xr.DataArray:
-    """Least-squares slope over entanglement, units of the measure per radian."""
-    return _line(results[measure]).sel(degree=1, drop=True)
-
-
-def departure(results: xr.Dataset, measure: str) -> xr.DataArray:
-    """Distance of the value at the highest entanglement from the line through the others."""
-    values = results[measure].sortby("entanglement")
-    line = _line(values.isel(entanglement=slice(None, -1)))
-    last = values.isel(entanglement=-1)
-    expected = line.sel(degree=0, drop=True) + line.sel(degree=1, drop=True) * last["entanglement"]
-    return abs(last - expected).drop_vars("entanglement")
-
-
-def roughness(results: xr.Dataset, measure: str) -> xr.DataArray:
-    """Root mean square distance from the least-squares line over entanglement."""
-    values = results[measure]
-    line = _line(values)
-    expected = line.sel(degree=0, drop=True) + line.sel(degree=1, drop=True) * values["entanglement"]
-    return ((values - expected) ** 2).mean("entanglement") ** 0.5
-
-
-def rise(results: xr.Dataset, measure: str) -> xr.DataArray:
-    """Value at the highest entanglement less the one at the lowest."""
-    values = results[measure].sortby("entanglement")
-    return values.isel(entanglement=-1, drop=True) - values.isel(entanglement=0, drop=True)
-
-
-def relative_rise(results: xr.Dataset, measure: str) -> xr.DataArray:
-    """Rise from the lowest to the highest entanglement as a share of the value at the lowest."""
-    lowest = results[measure].sortby("entanglement").isel(entanglement=0, drop=True)
-    return rise(results, measure) / lowest
-
-
-def rank_trend(results: xr.Dataset, measure: str) -> xr.DataArray:
-    """Spearman's rank correlation of the measure with entanglement."""
-    values = results[measure].transpose(..., "entanglement")
-    ranks = stats.rankdata(values, axis=-1)
-    grid = stats.rankdata(values["entanglement"])
-    ranks, grid = ranks - ranks.mean(axis=-1, keepdims=True), grid - grid.mean()
-    spread = np.sqrt((ranks**2).sum(axis=-1) * (grid**2).sum())
-    correlation = (ranks * grid).sum(axis=-1) / np.where(spread > 0, spread, 1.0)
-    return values.isel(entanglement=0, drop=True).copy(data=correlation)
-
-
-def lead_of_last(results: xr.Dataset, measure: str) -> xr.DataArray:
-    """Value of the last layer less the largest of the layers before it."""
-    values = results[measure]
-    before = values.isel(layer=slice(None, -1)).max("layer")
-    return values.isel(layer=-1, drop=True) - before
-
-
-def last_is_largest(results: xr.Dataset, measure: str) -> xr.DataArray:
-    """1 where the last layer has the largest value, else 0."""
-    return (lead_of_last(results, measure) > 0).astype(float)
-
-
-def share_outlying(results: xr.Dataset, measure: str) -> xr.DataArray:
-    """1 where the value is at least `OUTLIER`, else 0."""
-    return (results[measure] >= OUTLIER).astype(float)
-
-
-def share_due_to_smallest(results: xr.Dataset, measure: str) -> xr.DataArray:
-    """Share of the variance of log(|λmax|/|λmin|) due to |λmin|, over layers and entanglements.
-
-    With c = log |λmax| − log |λmin|, var(c) = cov(log |λmax|, c) + cov(−log |λmin|, c); this is the second
-    term as a share of the whole.
-    """
-    dims = ["layer", "entanglement"]
-    condition: xr.DataArray = xr.apply_ufunc(np.log, results[measure])
-    smallest: xr.DataArray = -xr.apply_ufunc(np.log, results["eigenvalue_min"])
-    covariance = ((condition - condition.mean(dims)) * (smallest - smallest.mean(dims))).mean(dims)
-    return covariance / condition.var(dims)
-
-
-def mean(results: xr.Dataset, measure: str) -> xr.DataArray:
-    """The measure itself."""
-    return results[measure]
-
-
-STATISTICS: Mapping[str, Callable[[xr.Dataset, str], xr.DataArray]] = {
-    function.__name__: function
-    for function in (
-        slope,
-        departure,
-        roughness,
-        rise,
-        relative_rise,
-        rank_trend,
-        lead_of_last,
-        last_is_largest,
-        share_outlying,
-        share_due_to_smallest,
-        mean,
-    )
-}
 
 
 def beside_reported(claim: Claim, values: xr.DataArray) -> pd.DataFrame:
@@ -289,6 +230,11 @@ def beside_reported(claim: Claim, values: xr.DataArray) -> pd.DataFrame:
     return table.rename_axis(columns="entanglement")
 
 
+def verdict_lines(verdicts: Sequence[Verdict]) -> str:
+    """Return one line of text for each verdict: claim, protocol, verdict, and how many of its cases hold."""
+    return "\n".join(f"{v.claim.id}  {v.protocol}  {v.verdict:16s}  {v.reason}" for v in verdicts)
+
+
 def verdict_table(verdicts: Sequence[Verdict]) -> str:
     """Return the verdicts as an HTML table for a notebook: claim, reported, ours, verdict.
 
@@ -305,17 +251,24 @@ def verdict_table(verdicts: Sequence[Verdict]) -> str:
     )
 
 
+def row_id(verdict: Verdict) -> str:
+    """Name of a verdict's row in the table of its chapter, to link to."""
+    return verdict.claim.id + ("-as-coded" if verdict.protocol == AS_CODED else "")
+
+
 def _verdict_row(v: Verdict) -> str:
     parts = []
-    for part in v.claim.parts:
+    for part in (part for part in v.claim.parts if part.protocol == v.protocol):
         cases = "".join(_case_item(case) for case in v.cases if case.part is part)
         wanted = " and ".join(f"{side} {bound:g}".replace("-", "−") for side, bound in part.expect.items())
         label = part.label[:1].upper() + part.label[1:]
         parts.append(f"<p>{label}; expected {wanted}</p><ul>{cases}</ul>")
+    protocol = f" <em>{v.protocol}:</em>" if len(v.claim.protocols) > 1 else ""
     n_seeds = f"{v.cases[0].interval.n} seeds; " if v.cases else ""
     kind = v.verdict.replace(" ", "-")
     return (
-        f"<tr><th scope='row'><span class='claim-id'>{v.claim.id}</span> {v.claim.statement}</th>"
+        f"<tr id='{row_id(v)}'><th scope='row'><span class='claim-id'>{v.claim.id}</span>{protocol} "
+        f"{v.claim.statement}</th>"
         f"<td>{v.claim.reported['text']} <small>({v.claim.place})</small></td>"
         f"<td>{''.join(parts) if v.cases else v.reason}</td>"
         f"<td><strong class='verdict {kind}'>{v.verdict}</strong> <small>{n_seeds}{v.reason}</small></td></tr>"

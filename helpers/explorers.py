@@ -1,118 +1,28 @@
-"""Explorers: sliders that move through prepared frames in a published page, and recompute in JupyterLab.
-
-One call builds either. With the environment variable ``EXPLORERS=frames``, which the build of the book sets,
-every combination of the controls is drawn beforehand and the sliders are linked to the frames in the browser,
-so that no kernel is needed. Without it a move of a slider calls the drawing function.
-"""
+"""Explorers: what the sliders of the chapters on spirals show, drawn for any of their positions."""
 
 from __future__ import annotations
 
-import html
-import math
-import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from functools import lru_cache
-from typing import Any
 
 import ipywidgets as widgets
 
+from helpers.controls import explore
 from helpers.datasets import Dataset, measure_spirals, spirals
-from helpers.figures import Picture, draw_eigenvalues, draw_regions, draw_spirals, layer_colours, new_figure
+from helpers.figures import (
+    Picture,
+    draw_eigenvalues,
+    draw_mapping,
+    draw_regions,
+    draw_spirals,
+    layer_colours,
+    new_figure,
+)
+from helpers.mappings import collapsed_class, hidden_values
 from helpers.metrics import accuracy, eigenvalues, weight_measures
 from helpers.sweeps import Sweep, spiral_sweep
 from helpers.training import Training
-
-Drawing = Callable[..., Picture]
-
-MAX_FRAMES = 120
-
-
-def explore(
-    draw: Drawing,
-    controls: Mapping[str, Sequence[Any]],
-    live_controls: Mapping[str, Sequence[Any]] | None = None,
-    *,
-    start: Mapping[str, Any] | None = None,
-) -> widgets.VBox:
-    """Build an explorer from a drawing function and one or two sliders.
-
-    Args:
-        draw: takes one keyword for each control and returns a picture with its description.
-        controls: for each of one or two controls its values, in order.
-        live_controls: further controls for those with a kernel; the page stays at the value they start with.
-        start: value that a control starts with, where that is not its first.
-
-    Returns:
-        A widget: the sliders above the picture.
-
-    Raises:
-        ValueError: there are not one or two controls, a control has fewer than two values or does not have the
-            one it is to start with, or the page would have to carry too many frames.
-    """
-    if not 1 <= len(controls) <= 2:
-        raise ValueError(f"controls must be one or two, got {list(controls)}.")
-    every = dict(controls) | dict(live_controls or {})
-    for name, values in every.items():
-        if len(values) < 2:
-            raise ValueError(f"controls must have at least two values each, got {list(values)} for {name!r}.")
-    begin = {name: values[0] for name, values in every.items()} | dict(start or {})
-    for name, value in begin.items():
-        if value not in every.get(name, ()):
-            raise ValueError(f"start must name values of the controls, got {value!r} for {name!r}.")
-    n_frames = math.prod(len(values) for values in controls.values())
-    if n_frames > MAX_FRAMES:
-        raise ValueError(f"controls must make at most {MAX_FRAMES} frames, got {n_frames}.")
-    if os.environ.get("EXPLORERS") == "frames":
-        return _prepared(draw, controls, begin)
-    return _live(draw, every, begin)
-
-
-def _slider(name: str, values: Sequence[Any], value: Any, *, at_once: bool) -> widgets.SelectionSlider:
-    return widgets.SelectionSlider(
-        options=[(str(value), value) for value in values],
-        value=value,
-        description=name.replace("_", " "),
-        style={"description_width": "9em"},
-        layout={"width": "min(32em, 100%)"},
-        continuous_update=at_once,
-    )
-
-
-def _prepared(draw: Drawing, controls: Mapping[str, Sequence[Any]], begin: Mapping[str, Any]) -> widgets.VBox:
-    sliders = [_slider(name, values, begin[name], at_once=True) for name, values in controls.items()]
-    names = list(controls)
-
-    def stack(chosen: dict[str, Any]) -> widgets.Widget:
-        depth = len(chosen)
-        if depth == len(names):
-            return widgets.HTML(draw(**{**begin, **chosen}).to_html())
-        name = names[depth]
-        pages = [stack(chosen | {name: value}) for value in controls[name]]
-        stacked = widgets.Stack(pages, selected_index=sliders[depth].index)
-        widgets.jslink((sliders[depth], "index"), (stacked, "selected_index"))
-        return stacked
-
-    return widgets.VBox([*sliders, stack({})]).add_class("explorer")
-
-
-def _live(draw: Drawing, controls: Mapping[str, Sequence[Any]], begin: Mapping[str, Any]) -> widgets.VBox:
-    sliders = {name: _slider(name, values, begin[name], at_once=False) for name, values in controls.items()}
-    picture, trouble = widgets.HTML(), widgets.HTML()
-
-    def redraw(_: object = None) -> None:
-        try:
-            picture.value = draw(**{name: slider.value for name, slider in sliders.items()}).to_html()
-            trouble.value = ""
-        except Exception as error:
-            # An error inside a widget's callback would otherwise vanish; it must be seen and it must fail tests.
-            trouble.value = f"<pre role='alert'>{html.escape(repr(error))}</pre>"
-            raise
-
-    for slider in sliders.values():
-        slider.observe(redraw, "value")
-    redraw()
-    return widgets.VBox([*sliders.values(), picture, trouble]).add_class("explorer")
 
 
 def spiral_explorer(entanglements: Sequence[float], distances: Sequence[float]) -> widgets.VBox:
@@ -204,3 +114,64 @@ def weight_explorer(
 
     start = {"entanglement": entanglements[len(entanglements) // 2], "epoch": max(epochs)}
     return explore(draw, {"entanglement": entanglements, "epoch": epochs}, {"seed": seeds}, start=start)
+
+
+def mapping_explorer(
+    *,
+    entanglement: float,
+    epochs: Sequence[int],
+    batch_sizes: Sequence[int],
+    activations: Sequence[str] = ("tanh", "relu"),
+    training: Training | None = None,
+    seeds: Sequence[int] = (0, 1, 2),
+) -> widgets.VBox:
+    """Explore how a hidden layer of two neurons untangles the spirals: the plane as it is, and as the layer maps it.
+
+    Args:
+        entanglement: range of φ, radians.
+        epochs: values of the first slider, which can be played: the snapshots, ascending; training ends at the last.
+        batch_sizes: values of the third slider.
+        activations: values of the second slider.
+        training: the protocol but for the number of epochs and the batch size.
+        seeds: values of a fourth slider for those with a kernel, where a move trains a new network; the page shows
+            the first.
+    """
+    data = spirals(entanglement)
+
+    @lru_cache(maxsize=64)
+    def trained(activation: str, batch_size: int, seed: int) -> tuple[Sweep, float]:
+        sweep = spiral_sweep(
+            activations=[activation],
+            entanglements=[entanglement],
+            seeds=[seed],
+            hidden_layers=1,
+            width=2,
+            training=replace(training or Training(), epochs=max(epochs), batch_size=batch_size),
+            snapshots=epochs,
+        )
+        # One frame around the whole film, so that what moves is the mapping and not its scale.
+        return sweep, 1.05 * max(float(hidden_values(one, data.x).abs().max()) for one in sweep.history.ensembles)
+
+    def draw(epoch: int, activation: str, batch_size: int, seed: int) -> Picture:
+        sweep, reach = trained(activation, batch_size, seed)
+        network = sweep.history.at(epoch)
+        mapped = hidden_values(network, data.x)[0]
+        share = float(accuracy(network, sweep.x_test, sweep.y_test))
+        figure, (plane, layer) = new_figure(1, 2, width=8, height=4)
+        draw_regions(plane, network, 0, data, n_pixels=60)
+        plane.set_title(f"the data; test accuracy {share:.0%}", fontsize=10)
+        weight, bias = network.weights[-1][0].detach(), network.biases[-1][0].detach()
+        line = (weight[1] - weight[0], float(bias[1] - bias[0]))
+        draw_mapping(layer, mapped, data.y, separator=line, reach=reach)
+        number = int(collapsed_class(mapped, data.y))
+        found = "neither class has collapsed" if number < 0 else f"class {number} has collapsed"
+        layer.set_title(f"the hidden layer: {found}", fontsize=10)
+        figure.description = (
+            f"{activation}, batch size {batch_size}, epoch {epoch}: test accuracy {share:.0%}; "
+            f"in the plane of the two hidden neurons {found}."
+        )
+        return figure
+
+    controls = {"epoch": epochs, "activation": activations, "batch_size": batch_sizes}
+    start = {"epoch": max(epochs), "batch_size": batch_sizes[len(batch_sizes) // 2]}
+    return explore(draw, controls, {"seed": seeds}, start=start, play="epoch")

@@ -18,11 +18,14 @@ from torch import Tensor
 
 from helpers.datasets import Dataset
 from helpers.models import Ensemble
-from helpers.statistics import interval_over
+from helpers.statistics import Interval, interval_over
 
 # Okabe and Ito's blue and vermilion can be told apart with any colour vision, and by their lightness in grey.
 CLASS_COLOURS = ("#0072B2", "#D55E00")
 CLASS_MARKERS = ("o", "s")
+
+# Further ones of theirs, for lines without an order; tanh and ReLU are the first two wherever both are drawn.
+LINE_COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
 
 # A palette of this size keeps lines and filled areas clean at a quarter of the weight of full colour.
 N_COLOURS = 64
@@ -80,6 +83,30 @@ def draw_spirals(ax: Axes, data: Dataset, *, size: float = 4) -> None:
         points = data.x[data.y == label]
         ax.scatter(points[:, 0], points[:, 1], s=size, c=colour, marker=marker, linewidths=0, label=f"class {label}")
     ax.set_aspect("equal")
+
+
+def draw_mapping(
+    ax: Axes, points: Tensor, y: Tensor, *, separator: tuple[Tensor, float] | None = None, reach: float | None = None
+) -> None:
+    """Show where a layer of two neurons sends the points of each class.
+
+    Args:
+        ax: where to draw.
+        points: ``[n_points, 2]``.
+        y: their classes, ``[n_points]``.
+        separator: (w, b) of the line w·p + b = 0 at which the output layer is undecided.
+        reach: largest coordinate in the picture; by default a little more than that of the points. Where no point has
+            a negative coordinate to speak of, as behind a ReLU, the picture shows one quadrant.
+    """
+    reach = reach or 1.1 * max(float(points.abs().max()), 1e-6)
+    if separator is not None:
+        w, b = separator[0].double(), separator[1]
+        foot, along = -b * w / w.square().sum(), torch.stack([-w[1], w[0]]) / w.norm()
+        ends = torch.stack([foot - 4 * reach * along, foot + 4 * reach * along])
+        ax.plot(ends[:, 0], ends[:, 1], color="black", linewidth=0.8)
+    draw_spirals(ax, Dataset(points, y), size=3)
+    low = -reach if float(points.min()) < -0.1 * reach else -0.1 * reach
+    ax.set(xlim=(low, reach), ylim=(low, reach), xticks=[], yticks=[])
 
 
 def draw_matrix(ax: Axes, weight: Tensor, *, numbers: bool = False) -> None:
@@ -142,14 +169,21 @@ def draw_eigenvalues(ax: Axes, values: Tensor, *, radius: float | None = None) -
 
 
 def plot_over(
-    values: xr.DataArray, along: str, *, panels: str = "activation", label: str, height: float = 3.2
+    values: xr.DataArray,
+    along: str,
+    *,
+    panels: str = "activation",
+    lines: str = "layer",
+    label: str,
+    height: float = 3.2,
 ) -> Picture:
     """Plot one line for each layer, mean over seeds with its 95 % interval, one panel for each activation.
 
     Args:
-        values: dimensions ``along``, ``panels``, ``layer`` and ``seed``.
+        values: dimensions ``along``, ``panels``, ``lines`` and ``seed``.
         along: dimension of the horizontal axis.
         panels: dimension that gets a panel for each entry.
+        lines: dimension that gets a line for each entry.
         label: name of the vertical axis.
         height: of one row of panels, inches.
 
@@ -159,20 +193,23 @@ def plot_over(
     Raises:
         ValueError: the dimensions are others.
     """
-    if set(values.dims) != {along, panels, "layer", "seed"}:
-        raise ValueError(f"values must have dimensions {along}, {panels}, layer and seed, got {values.dims}.")
+    if set(values.dims) != {along, panels, lines, "seed"}:
+        raise ValueError(f"values must have dimensions {along}, {panels}, {lines} and seed, got {values.dims}.")
     names = values[panels].values
     n_columns = min(len(names), 5)
     n_rows = -(-len(names) // n_columns)
     width = 4.0 if n_columns < 3 else 2.6
     figure, axes = new_figure(n_rows, n_columns, width=width * n_columns, height=height * n_rows)
-    colours = layer_colours(values.sizes["layer"])
+    # A layer has a place in an order, and a colour that tells it; other lines have one of their own.
+    ordered = lines == "layer"
+    colours = layer_colours(values.sizes[lines]) if ordered else LINE_COLOURS
+    prefix = "L" if ordered else ""
     bands = interval_over(values)
     for ax, name in zip(axes, names, strict=False):
         ax.sharey(axes[0])
-        for colour, layer in zip(colours, values["layer"].values, strict=True):
-            band = bands.sel({panels: name, "layer": layer})
-            ax.plot(band[along], band["mean"], color=colour, marker="o", markersize=3, label=f"L{layer}")
+        for colour, line in zip(colours, values[lines].values, strict=ordered):
+            band = bands.sel({panels: name, lines: line})
+            ax.plot(band[along], band["mean"], color=colour, marker="o", markersize=3, label=f"{prefix}{line}")
             ax.fill_between(band[along], band["low"], band["high"], color=colour, alpha=0.25, linewidth=0)
         ax.set_title(str(name))
         ax.set_xlabel(along)
@@ -185,9 +222,35 @@ def plot_over(
     words = [f"{label} over {along}, means over seeds at {ends[0]} and {ends[1]}."]
     for name in names:
         first, last = (bands["mean"].sel({panels: name, along: end}) for end in ends)
-        lines = zip(values["layer"].values, first.values, last.values, strict=True)
-        words.append(f"{name}: " + ", ".join(f"L{layer} {a:.3g} and {b:.3g}" for layer, a, b in lines) + ".")
+        ends_of_lines = zip(values[lines].values, first.values, last.values, strict=True)
+        words.append(f"{name}: " + ", ".join(f"{prefix}{k} {a:.3g} and {b:.3g}" for k, a, b in ends_of_lines) + ".")
     figure.description = " ".join(words)
+    return figure
+
+
+def plot_intervals(intervals: Mapping[str, Interval], *, label: str, mark: float | None = None) -> Picture:
+    """Plot one mean with its interval a row.
+
+    Args:
+        intervals: by name, first row on top.
+        label: name of the horizontal axis.
+        mark: a value to compare with, drawn as a line.
+
+    Returns:
+        The figure; its description gives every interval.
+    """
+    figure, (ax,) = new_figure(1, 1, width=6.0, height=0.8 + 0.28 * len(intervals))
+    rows = range(len(intervals))
+    means = np.array([interval.mean for interval in intervals.values()])
+    ends = np.array([[i.mean - i.low, i.high - i.mean] for i in intervals.values()]).T
+    ax.errorbar(means, rows, xerr=ends, fmt="o", color=LINE_COLOURS[0], capsize=3, markersize=5)
+    if mark is not None:
+        ax.axvline(mark, color="0.5", linewidth=0.8, linestyle="--")
+    ax.set_yticks(rows, list(intervals))
+    ax.set_xlabel(label)
+    ax.invert_yaxis()
+    listed = "; ".join(f"{name} {interval:.2f}" for name, interval in intervals.items())
+    figure.description = f"{label}, means and 95 % intervals: {listed}."
     return figure
 
 

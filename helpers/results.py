@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import json
-import os
 import platform
 import subprocess
-import tempfile
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from importlib.metadata import version
@@ -16,6 +14,8 @@ from typing import Any
 import numpy as np
 import psutil
 import xarray as xr
+
+from helpers.files import replacing
 
 # Four decimal digits: enough for every table and figure, and a fraction of the size of float64.
 SIGNIFICANT_BITS = 13
@@ -63,9 +63,6 @@ def save(results: xr.Dataset, path: str | Path, made_by: Mapping[str, Any]) -> N
     Raises:
         FileNotFoundError: the folder does not exist.
     """
-    path = Path(path)
-    if not path.parent.is_dir():
-        raise FileNotFoundError(f"path must lie in an existing folder, got {str(path)!r}.")
     encoding = {
         name: {
             "dtype": "float32",
@@ -77,14 +74,8 @@ def save(results: xr.Dataset, path: str | Path, made_by: Mapping[str, Any]) -> N
         for name, values in results.data_vars.items()
         if np.issubdtype(values.dtype, np.floating)
     }
-    handle, temporary = tempfile.mkstemp(dir=path.parent, suffix=".part")
-    os.close(handle)
-    try:
+    with replacing("path", path) as temporary:
         results.assign_attrs(provenance=json.dumps(made_by)).to_netcdf(temporary, engine="netcdf4", encoding=encoding)
-        os.chmod(temporary, 0o644)
-        os.replace(temporary, path)
-    finally:
-        Path(temporary).unlink(missing_ok=True)
 
 
 def load(path: str | Path) -> xr.Dataset:

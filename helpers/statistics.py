@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import xarray as xr
@@ -42,13 +44,20 @@ def _number(value: float, spec: str) -> str:
     return text.replace("-", "" if is_zero else "−", 1) if text.startswith("-") else text
 
 
-def bootstrap_interval(values: ArrayLike, *, confidence: float = 0.95, seed: int = 0) -> Interval:
+def bootstrap_interval(
+    values: ArrayLike,
+    *,
+    confidence: float = 0.95,
+    seed: int = 0,
+    statistic: Callable[..., Any] = np.mean,
+) -> Interval:
     """Bias-corrected and accelerated bootstrap interval of a mean.
 
     Args:
         values: one value for each seed, ``[n]``, at least 2, all finite.
         confidence: coverage of the interval, above 0 and below 1.
         seed: seed of the resampling; the same values always give the same interval.
+        statistic: another statistic than the mean; takes values and an axis.
 
     Raises:
         ValueError: fewer than two values, values that are not finite, or a confidence outside its range.
@@ -60,19 +69,42 @@ def bootstrap_interval(values: ArrayLike, *, confidence: float = 0.95, seed: int
     if array.ndim != 1 or len(array) < 2 or not np.isfinite(array).all():
         raise ValueError(f"values must be at least two finite numbers in one dimension, got {values!r}.")
     CONFIDENCE("confidence", confidence)
-    mean = float(array.mean())
+    mean = float(statistic(array))
     # Equal values (up to rounding) have no spread to resample, and BCa would divide zero by zero.
     if np.ptp(array) <= 1e-12 * max(1.0, abs(mean)):
         return Interval(mean, mean, mean, len(array))
     result = stats.bootstrap(
         (array,),
-        np.mean,
+        statistic,
         n_resamples=N_RESAMPLES,
         confidence_level=confidence,
         method="BCa",
         rng=np.random.default_rng(seed),
     )
     return Interval(mean, float(result.confidence_interval.low), float(result.confidence_interval.high), len(array))
+
+
+def share_interval(flags: ArrayLike, *, confidence: float = 0.95) -> Interval:
+    """Clopper and Pearson's exact interval of a share, for flags that are 1 (yes) or 0 (no).
+
+    Unlike a bootstrap it knows that twenty times no does not mean never.
+
+    Args:
+        flags: one for each seed, ``[n]``, at least 1.
+        confidence: coverage of the interval, above 0 and below 1.
+
+    Raises:
+        ValueError: there are no flags, values other than 0 and 1, or a confidence outside its range.
+
+    References:
+        Clopper & Pearson (1934).
+    """
+    array = np.asarray(flags, dtype=float)
+    if array.ndim != 1 or not len(array) or not np.isin(array, (0, 1)).all():
+        raise ValueError(f"flags must be zeros and ones in one dimension, at least one, got {flags!r}.")
+    CONFIDENCE("confidence", confidence)
+    ends = stats.binomtest(int(array.sum()), len(array)).proportion_ci(confidence, method="exact")
+    return Interval(float(array.mean()), float(ends.low), float(ends.high), len(array))
 
 
 def paired_interval(first: ArrayLike, second: ArrayLike, *, confidence: float = 0.95, seed: int = 0) -> Interval:
@@ -111,6 +143,139 @@ def effect_size(values: ArrayLike, *, null: float = 0.0) -> float:
     if spread <= 1e-12 * max(1.0, abs(float(array.mean()))):
         return float(np.sign(distance) * np.inf) if abs(distance) > 1e-12 else 0.0
     return distance / spread * (1 - 3 / (4 * (n - 1) - 1))
+
+
+def one_sided_p(values: ArrayLike, *, above: float = -np.inf, below: float = np.inf) -> float:
+    """Probability of a mean at least as far inside two bounds, if the truth lay on one of them.
+
+    Student's t test of one side for each finite bound, of which the larger p counts (for two bounds, the test of
+    equivalence by two one-sided tests); for zeros and ones the exact binomial test. Values that do not vary are
+    certain.
+
+    Args:
+        values: one value for each seed, ``[n]``, at least 2, all finite.
+        above: lower bound.
+        below: upper bound.
+
+    Raises:
+        ValueError: fewer than two values, values that are not finite, or no bound.
+
+    References:
+        Schuirmann (1987), for two bounds.
+    """
+    array = np.asarray(values, dtype=float)
+    if array.ndim != 1 or len(array) < 2 or not np.isfinite(array).all():
+        raise ValueError(f"values must be at least two finite numbers in one dimension, got {values!r}.")
+    bounds = [(bound, side) for bound, side in ((above, "greater"), (below, "less")) if np.isfinite(bound)]
+    if not bounds:
+        raise ValueError(f"above or below must be finite, got {above!r} and {below!r}.")
+    flags = np.isin(array, (0, 1)).all()
+    return max(
+        float(stats.binomtest(int(array.sum()), len(array), bound, alternative=side).pvalue)
+        if flags and 0 <= bound <= 1
+        else _one_sided_t(array, bound, side)
+        for bound, side in bounds
+    )
+
+
+def _one_sided_t(values: np.ndarray[Any, Any], bound: float, side: str) -> float:
+    if np.ptp(values) <= 1e-12 * max(1.0, abs(float(values.mean()))):
+        inside = values.mean() > bound if side == "greater" else values.mean() < bound
+        return 0.0 if inside else 1.0
+    return float(stats.ttest_1samp(values, bound, alternative=side).pvalue)
+
+
+def holm(p_values: ArrayLike) -> list[float]:
+    """Adjust p values for the number of comparisons, by Holm's method.
+
+    In ascending order the k-th of m is multiplied by m − k + 1, and is no smaller than the one before it: to reject
+    what stays below α is wrong anywhere with probability at most α.
+
+    Args:
+        p_values: of one family, each from 0 to 1.
+
+    Returns:
+        The adjusted values, at most 1, in the order given.
+
+    Raises:
+        ValueError: a value lies outside 0 … 1.
+
+    References:
+        Holm (1979).
+    """
+    p = np.asarray(p_values, dtype=float)
+    if p.ndim != 1 or not ((p >= 0) & (p <= 1)).all():
+        raise ValueError(f"p_values must lie between 0 and 1, in one dimension, got {p_values!r}.")
+    order = np.argsort(p, kind="stable")
+    stepped = np.maximum.accumulate(p[order] * np.arange(len(p), 0, -1)) if len(p) else p
+    adjusted = np.empty_like(p)
+    adjusted[order] = np.minimum(stepped, 1.0)
+    return [float(value) for value in adjusted]
+
+
+def interquartile_mean(values: ArrayLike, *, confidence: float = 0.95, seed: int = 0) -> Interval:
+    """Mean of the middle half of the values with its bootstrap interval: deaf to a quarter of outliers on either side.
+
+    Args:
+        values: one value for each seed, ``[n]``, at least 4, all finite.
+        confidence: see `bootstrap_interval`.
+        seed: see `bootstrap_interval`.
+
+    Raises:
+        ValueError: fewer than four values; otherwise as `bootstrap_interval`.
+
+    References:
+        Agarwal et al. (2021), §4.3.
+    """
+    Integer(at_least=4)("number of values", np.asarray(values).size)
+    return bootstrap_interval(values, confidence=confidence, seed=seed, statistic=_middle_mean)
+
+
+def _middle_mean(values: np.ndarray[Any, Any], axis: int = -1) -> Any:
+    return stats.trim_mean(values, 0.25, axis=axis)
+
+
+def probability_of_improvement(
+    first: ArrayLike, second: ArrayLike, *, confidence: float = 0.95, seed: int = 0
+) -> Interval:
+    """Probability that a run of the first kind beats one of the second, with its bootstrap interval.
+
+    P(X > Y) + ½ P(X = Y) over all pairs, Mann and Whitney's U as a share; ½ where there is nothing to choose. Unlike a
+    difference of means it does not care by how much.
+
+    Args:
+        first: one value for each seed, ``[n]``, at least 2, all finite.
+        second: the same of the other kind, ``[m]``.
+        confidence: coverage of the interval, above 0 and below 1.
+        seed: seed of the resampling.
+
+    Raises:
+        ValueError: fewer than two values, values that are not finite, or a confidence outside its range.
+
+    References:
+        Agarwal et al. (2021), §4.3; Mann & Whitney (1947).
+    """
+    samples = [np.asarray(values, dtype=float) for values in (first, second)]
+    for name, sample in zip(("first", "second"), samples, strict=True):
+        if sample.ndim != 1 or len(sample) < 2 or not np.isfinite(sample).all():
+            raise ValueError(f"{name} must be at least two finite numbers in one dimension, got {sample.tolist()!r}.")
+    CONFIDENCE("confidence", confidence)
+
+    def share(x: np.ndarray[Any, Any], y: np.ndarray[Any, Any]) -> float:
+        return float((np.sign(x[:, None] - y[None, :]).mean() + 1) / 2)
+
+    value = share(*samples)
+    result = stats.bootstrap(
+        samples,
+        share,
+        n_resamples=N_RESAMPLES,
+        vectorized=False,
+        confidence_level=confidence,
+        method="percentile",  # where one kind always wins, the other methods divide by zero
+        rng=np.random.default_rng(seed),
+    )
+    ends = result.confidence_interval
+    return Interval(value, float(ends.low), float(ends.high), min(len(sample) for sample in samples))
 
 
 def interval_over(values: xr.DataArray, dim: str = "seed", *, confidence: float = 0.95) -> xr.Dataset:

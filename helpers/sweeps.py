@@ -70,21 +70,15 @@ class Sweep:
             index = index * len(axis) + list(axis).index(where[name])
         return index
 
-    def weight_results(self) -> xr.Dataset:
-        """All weight measures of every layer and snapshot, and the accuracies of every snapshot.
+    def training_results(self) -> xr.Dataset:
+        """What training came to.
 
         Returns:
-            Variables of `metrics.WEIGHT_MEASURES` with dimensions epoch, layer and the axes;
-            ``train_accuracy`` and ``test_accuracy`` with epoch and the axes; ``loss``, that of the last epoch trained,
-            and ``diverged`` (0 or 1) with the axes.
+            ``train_accuracy`` and ``test_accuracy`` with dimension epoch and the axes; ``loss``, that of the last epoch
+            trained, and ``diverged`` (0 or 1) with the axes.
         """
         epochs = list(self.history.epochs)
-        layers = list(range(len(self.history.final.weights)))
-        snapshots = [[weight_measures(w) for w in ensemble.weights] for ensemble in self.history.ensembles]
         results = xr.Dataset()
-        for name in snapshots[0][0]:
-            stacked = torch.stack([torch.stack([layer[name] for layer in one]) for one in snapshots])
-            results[name] = self.label(stacked, "epoch", "layer", epoch=epochs, layer=layers)
         for name, x, y in (
             ("train_accuracy", self.x_train, self.y_train),
             ("test_accuracy", self.x_test, self.y_test),
@@ -96,6 +90,21 @@ class Sweep:
         diverged = [float(member in self.history.diverged) for member in range(len(self.history.final))]
         results["diverged"] = self.label(torch.tensor(diverged))
         return results
+
+    def weight_results(self) -> xr.Dataset:
+        """All weight measures of every layer and snapshot, and what `training_results` has.
+
+        Returns:
+            Variables of `metrics.WEIGHT_MEASURES` with dimensions epoch, layer and the axes.
+        """
+        epochs = list(self.history.epochs)
+        layers = list(range(len(self.history.final.weights)))
+        snapshots = [[weight_measures(w) for w in ensemble.weights] for ensemble in self.history.ensembles]
+        results = xr.Dataset()
+        for name in snapshots[0][0]:
+            stacked = torch.stack([torch.stack([layer[name] for layer in one]) for one in snapshots])
+            results[name] = self.label(stacked, "epoch", "layer", epoch=epochs, layer=layers)
+        return results.merge(self.training_results())
 
     def volume_results(self, n_points: int = 100) -> xr.Dataset:
         """How each layer of the trained networks scales volume at test points.
@@ -137,6 +146,7 @@ def spiral_sweep(
     snapshots: Collection[int] | None = None,
     noise: float = 0.0,
     codimension: int = 1,
+    distance: float | None = None,
     train_share: float = 0.67,
 ) -> Sweep:
     """Train one network for every combination of activation, entanglement and seed.
@@ -150,10 +160,12 @@ def spiral_sweep(
         seeds: at least one, each at least 0, none twice.
         hidden_layers: how many, at least 1.
         width: neurons in each, at least 1.
-        training: the protocol; by default the study's.
+        training: the protocol; by default the study's. With the loss ``"binary_cross_entropy"`` the networks have one
+            logit and start from the same function as those with two (`models.Ensemble.with_one_logit`).
         snapshots: epochs to keep; by default the last.
         noise: see `datasets.spirals`.
         codimension: see `datasets.spirals`.
+        distance: see `datasets.spirals`.
         train_share: see `datasets.Dataset.split`.
 
     Raises:
@@ -171,15 +183,23 @@ def spiral_sweep(
     layer_sizes = [1 + codimension] + [width] * Integer(at_least=1)("hidden_layers", hidden_layers) + [2]
     members = list(product(*axes.values()))
     ensemble = Ensemble(layer_sizes, [m[0] for m in members], [m[2] for m in members])
+    training = training or Training()
+    single = training.loss == "binary_cross_entropy"
     parts: dict[tuple[float, int], tuple[Dataset, Dataset]] = {}
     for entanglement, seed in product(axes["entanglement"], axes["seed"]):
-        data = spirals(entanglement, noise=noise, codimension=codimension, seed=seed)
+        data = spirals(entanglement, noise=noise, codimension=codimension, distance=distance, seed=seed)
         parts[entanglement, seed] = data.split(train_share=train_share, seed=seed)
     columns = [parts[entanglement, seed] for _, entanglement, seed in members]
     x_train, y_train, x_test, y_test = (
         torch.stack([getattr(pair[side], name) for pair in columns]) for side in (0, 1) for name in ("x", "y")
     )
-    history = train(ensemble, x_train, y_train, training, snapshots=snapshots)
+    history = train(
+        ensemble.with_one_logit() if single else ensemble,
+        x_train,
+        y_train[..., None].float() if single else y_train,
+        training,
+        snapshots=snapshots,
+    )
     return Sweep(axes, history, x_train, y_train, x_test, y_test)
 
 

@@ -1,15 +1,14 @@
-"""One call makes an explorer that turns prepared frames without a kernel, and computes anew with one."""
+"""The explorers of the chapters on spirals, as frames and live."""
 
 import re
 
 import nbformat
 import pytest
-from ipywidgets import HTML, SelectionSlider, Stack
+from ipywidgets import HTML
 from nbclient import NotebookClient
 
 from helpers import explorers
-from helpers.explorers import MAX_FRAMES, explore, spiral_explorer, weight_explorer
-from helpers.figures import new_figure
+from helpers.explorers import mapping_explorer, spiral_explorer, weight_explorer
 from helpers.training import Training
 
 TINY = {
@@ -32,107 +31,8 @@ def live(monkeypatch):
     monkeypatch.delenv("EXPLORERS", raising=False)
 
 
-class Recorder:
-    """A drawing function that remembers what it was asked for."""
-
-    def __init__(self):
-        self.calls = []
-
-    def __call__(self, **chosen):
-        self.calls.append(chosen)
-        if chosen.get("a") == "bad":
-            raise RuntimeError("no <picture>")
-        figure, (ax,) = new_figure(1, 1, width=1, height=1)
-        figure.description = "; ".join(f"{name}={value}" for name, value in chosen.items())
-        ax.set_axis_off()
-        return figure
-
-
 def alt(picture):
     return re.search(r'alt="([^"]*)"', picture.value)[1]
-
-
-def sliders_of(explorer):
-    return [child for child in explorer.children if isinstance(child, SelectionSlider)]
-
-
-def test_one_control_turns_prepared_frames(frames):
-    draw = Recorder()
-    explorer = explore(draw, {"a": [3, 1, 2]}, {"seed": [7, 8]}, start={"a": 1})
-    slider, stack = explorer.children
-    assert draw.calls == [{"a": a, "seed": 7} for a in (3, 1, 2)]
-    assert isinstance(stack, Stack)
-    assert [alt(page) for page in stack.children] == ["a=3; seed=7", "a=1; seed=7", "a=2; seed=7"]
-    assert (slider.index, stack.selected_index, slider.value) == (1, 1, 1)
-    assert slider.description == "a"
-    assert slider.continuous_update
-
-
-def test_two_controls_turn_stacks_of_stacks(frames):
-    draw = Recorder()
-    explorer = explore(draw, {"a": [1, 2], "b_c": ["x", "y", "z"]}, start={"b_c": "z"})
-    first, second, stack = explorer.children
-    assert [(call["a"], call["b_c"]) for call in draw.calls] == [(a, b) for a in (1, 2) for b in "xyz"]
-    assert (first.description, second.description) == ("a", "b c")
-    assert stack.selected_index == first.index == 0
-    for outer, a in zip(stack.children, (1, 2), strict=True):
-        assert outer.selected_index == second.index == 2
-        assert [alt(page) for page in outer.children] == [f"a={a}; b_c={b}" for b in "xyz"]
-
-
-def test_sliders_are_linked_in_the_browser(frames, monkeypatch):
-    links = []
-    monkeypatch.setattr(explorers.widgets, "jslink", lambda source, target: links.append((source, target)))
-    explorer = explore(Recorder(), {"a": [1, 2], "b": [1, 2, 3]})
-    first, second, stack = explorer.children
-    found = {(id(s), s_name, id(t), t_name) for (s, s_name), (t, t_name) in links}
-    expected = {(id(first), "index", id(stack), "selected_index")}
-    expected |= {(id(second), "index", id(inner), "selected_index") for inner in stack.children}
-    assert found == expected
-
-
-def test_live_explorer_draws_at_every_move(live):
-    draw = Recorder()
-    explorer = explore(draw, {"a": [1, 2]}, {"seed": [7, 8]}, start={"a": 2})
-    first, seed, picture, _ = explorer.children
-    assert draw.calls == [{"a": 2, "seed": 7}]
-    assert alt(picture) == "a=2; seed=7"
-    seed.value = 8
-    first.value = 1
-    assert draw.calls[1:] == [{"a": 2, "seed": 8}, {"a": 1, "seed": 8}]
-    assert alt(picture) == "a=1; seed=8"
-
-
-def test_an_error_is_shown_raised_and_gone_after_the_next_move(live):
-    explorer = explore(Recorder(), {"a": [1, "bad", 2]})
-    slider, picture, trouble = explorer.children
-    with pytest.raises(RuntimeError, match="no <picture>"):
-        slider.value = "bad"
-    assert "role='alert'" in trouble.value
-    assert "no &lt;picture&gt;" in trouble.value
-    assert alt(picture) == "a=1"
-    slider.value = 2
-    assert trouble.value == ""
-    assert alt(picture) == "a=2"
-
-
-@pytest.mark.parametrize(
-    ("controls", "options", "words"),
-    [
-        ({}, {}, "controls must be one or two"),
-        ({"a": [1, 2], "b": [1, 2], "c": [1, 2]}, {}, "controls must be one or two"),
-        ({"a": [1]}, {}, r"at least two values each, got \[1\] for 'a'"),
-        ({"a": [1, 2]}, {"live_controls": {"b": [3]}}, r"at least two values each, got \[3\] for 'b'"),
-        ({"a": range(MAX_FRAMES + 1)}, {}, f"at most {MAX_FRAMES} frames, got {MAX_FRAMES + 1}"),
-        ({"a": [1, 2]}, {"start": {"a": 3}}, "start must name values of the controls, got 3 for 'a'"),
-        ({"a": [1, 2]}, {"start": {"b": 1}}, "start must name values of the controls, got 1 for 'b'"),
-    ],
-)
-def test_wrong_controls(controls, options, words):
-    draw = Recorder()
-    with pytest.raises(ValueError, match=words):
-        explore(draw, controls, **options)
-    assert draw.calls == []
 
 
 def test_spirals_open_at_the_longest_and_widest(frames):
@@ -197,3 +97,49 @@ explorer
     printed, shown = outputs
     assert printed.text == "4 ''\n"
     assert "application/vnd.jupyter.widget-view+json" in shown.data
+
+
+FILM = {
+    "entanglement": 3,
+    "epochs": [0, 1, 4],
+    "batch_sizes": [100, 300, 600],
+    "training": Training(epochs=99, learning_rate=0.05),
+    "seeds": [5, 6],
+}
+
+
+def test_mapping_is_a_film_with_a_frame_for_every_position(frames, monkeypatch):
+    sweeps, sweep = [], explorers.spiral_sweep
+    monkeypatch.setattr(explorers, "spiral_sweep", lambda **options: sweeps.append(options) or sweep(**options))
+    film, activation, batch_size, stack = mapping_explorer(**FILM).children
+    player, epoch = film.children
+    assert (player.value, epoch.value, activation.value, batch_size.value) == (2, 4, "tanh", 300)
+    pages = [p for outer in stack.children for inner in outer.children for p in inner.children]
+    words = [alt(page) for page in pages]
+    assert len(set(words)) == 3 * 2 * 3
+    assert words[0].startswith("tanh, batch size 100, epoch 0: test accuracy")
+    assert all("collapsed" in one for one in words)
+    assert len(sweeps) == 2 * 3  # each film is of one training
+    assert {options["training"].epochs for options in sweeps} == {4}
+    assert {options["training"].batch_size for options in sweeps} == {100, 300, 600}
+
+
+def test_mapping_trains_anew_where_a_slider_is_let_go(live, monkeypatch):
+    trained, sweep = [], explorers.spiral_sweep
+    monkeypatch.setattr(
+        explorers,
+        "spiral_sweep",
+        lambda **o: trained.append((*o["activations"], *o["seeds"], o["training"].batch_size)) or sweep(**o),
+    )
+    film, activation, batch_size, seed, picture, trouble = mapping_explorer(**FILM).children
+    assert trained == [("tanh", 5, 300)]  # no more than what is shown
+    at_first = picture.value
+    film.children[1].value = 1
+    activation.value = "relu"
+    seed.value = 6
+    batch_size.value = 600
+    assert trained[1:] == [("relu", 5, 300), ("relu", 6, 300), ("relu", 6, 600)]
+    assert alt(picture).startswith("relu, batch size 600, epoch 1:")
+    film.children[1].value, activation.value, seed.value, batch_size.value = 4, "tanh", 5, 300
+    assert picture.value == at_first
+    assert trouble.value == ""

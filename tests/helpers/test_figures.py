@@ -19,18 +19,21 @@ from helpers.datasets import spirals
 from helpers.figures import (
     CLASS_COLOURS,
     CLASS_MARKERS,
+    LINE_COLOURS,
     Picture,
     draw_eigenvalues,
+    draw_mapping,
     draw_matrix,
     draw_regions,
     draw_spirals,
     layer_colours,
     new_figure,
     plot_against_reported,
+    plot_intervals,
     plot_over,
 )
 from helpers.models import Ensemble
-from helpers.statistics import interval_over
+from helpers.statistics import Interval, interval_over
 
 
 @pytest.fixture(autouse=True)
@@ -192,3 +195,44 @@ def test_the_studys_numbers_stand_beside_ours():
         np.testing.assert_allclose(ends[:, 1], bands["high"].sel(layer=layer))
     ours = float(bands["mean"].sel(layer=4, entanglement=10))
     assert f"L4: ours {ours:.3g}, the study's 3.5." in figure.description
+
+
+def test_lines_may_be_of_another_dimension():
+    data = values().sel(layer=[1, 4]).rename(activation="size", layer="activation")
+    figure = plot_over(data, "entanglement", panels="size", lines="activation", label="share")
+    for ax in figure.axes:
+        assert [line.get_label() for line in ax.lines] == ["1", "4"]
+        assert [to_hex(line.get_color()) for line in ax.lines] == [c.lower() for c in LINE_COLOURS[:2]]
+    assert ", 4 " in figure.description
+
+
+def test_intervals_stand_in_rows_with_a_mark():
+    rows = {"first": Interval(0.5, 0.25, 0.625, 9), "second": Interval(-1, -2, 1, 9)}
+    figure = plot_intervals(rows, label="share", mark=0.3)
+    (ax,) = figure.axes
+    (bars,) = ax.containers
+    np.testing.assert_array_equal(bars.lines[0].get_xydata(), [[0.5, 0], [-1, 1]])
+    ends = [segment[:, 0].tolist() for segment in bars.lines[2][0].get_segments()]
+    assert ends == [[0.25, 0.625], [-2, 1]]
+    assert [label.get_text() for label in ax.get_yticklabels()] == ["first", "second"]
+    assert ax.yaxis_inverted()
+    assert [0.3, 0.3] in [list(line.get_xdata()) for line in ax.lines]
+    assert figure.description == (
+        "share, means and 95 % intervals: first 0.50 [0.25, 0.62]; second −1.00 [−2.00, 1.00]."
+    )
+
+
+def test_mapped_points_are_drawn_by_class_with_the_separating_line():
+    points, y = torch.tensor([[0.0, 1.0], [2.0, 0.5], [-1.0, 0.0]]), torch.tensor([0, 1, 1])
+    _, (first, second) = new_figure(1, 2, width=4, height=2)
+    draw_mapping(first, points, y)
+    zero, one = (c.get_offsets() for c in first.collections)
+    np.testing.assert_allclose(zero, [[0, 1]])
+    np.testing.assert_allclose(one, [[2, 0.5], [-1, 0]])
+    assert first.get_xlim() == first.get_ylim() == pytest.approx((-2.2, 2.2))
+    draw_mapping(second, points, y, separator=(torch.tensor([3.0, 4.0]), -10.0), reach=3)
+    ends = second.lines[0].get_xydata()
+    np.testing.assert_allclose(ends @ [3, 4], 10, atol=1e-6)
+    assert np.linalg.norm(ends[1] - ends[0]) >= 2 * 3 * np.sqrt(2)
+    assert second.get_xlim() == (-3, 3)
+    draw_mapping(second, torch.zeros(3, 2), y)  # all in one point

@@ -9,18 +9,24 @@ import pytest
 import helpers
 
 ORDER = (
-    ("checks", "seeding"),
+    ("checks", "files", "seeding"),
     ("datasets", "activations"),
+    ("digits",),
     ("models", "losses", "kernel", "relaxations"),
     ("steps",),
     ("runs",),
     ("training",),
-    ("metrics", "bounds"),
-    ("verification", "regions"),
+    ("metrics", "mappings", "vanishing", "balls", "gradients", "bounds"),
+    ("attacks", "verification", "regions"),
     ("boundaries",),
-    ("sweeps", "results", "statistics"),
+    ("gradient_attacks", "search_attacks"),
+    ("robust_accuracy", "robustness", "property_training"),
+    ("sweeps", "results", "statistics", "claim_statistics"),
+    ("treatment",),
+    ("robustness_study",),
     ("claims",),
     ("figures",),
+    ("controls",),
     ("explorers",),
 )
 RANK = {module: rank for rank, modules in enumerate(ORDER) for module in modules}
@@ -87,9 +93,9 @@ def test_wrong_way_is_seen(source):
 
 
 @pytest.mark.parametrize("name", list(FILES))
-def test_only_explorers_import_ipywidgets(name):
+def test_only_controls_and_explorers_import_ipywidgets(name):
     roots = {module.split(".")[0] for module in imported(FILES[name].read_text())}
-    assert name == "explorers" or "ipywidgets" not in roots
+    assert RANK.get(name, 0) >= RANK["controls"] or "ipywidgets" not in roots
 
 
 # Random draws of torch that fall back on the global generator unless they are given one.

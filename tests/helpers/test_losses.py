@@ -2,7 +2,7 @@
 
 import pytest
 import torch
-from torch.nn import functional as F
+from conftest import loss_of_each_point
 
 from helpers.losses import LOSSES
 
@@ -17,19 +17,12 @@ def sample(loss, n_out=3):
     return logits, torch.rand(4, 7, n_out, generator=stream, dtype=torch.float64)
 
 
-def reference(loss, logits, y):
-    if loss.name == "cross_entropy":
-        return F.cross_entropy(logits.flatten(0, 1), y.flatten(), reduction="none").view(y.shape)
-    function = {"binary_cross_entropy": F.binary_cross_entropy_with_logits, "squared_error": F.mse_loss}[loss.name]
-    return function(logits, y, reduction="none").mean(-1)
-
-
 @EVERY
 @pytest.mark.parametrize("n_out", [1, 3])
 def test_value_and_gradient(loss, n_out):
     logits, y = sample(loss, n_out)
     logits.requires_grad_()
-    expected = reference(loss, logits, y)
+    expected = loss_of_each_point(loss.name, logits, y)
     value, derivative = loss.function(logits, y)
     torch.testing.assert_close(value, expected, rtol=1e-12, atol=1e-14)
     (gradient,) = torch.autograd.grad(expected.sum(), logits)

@@ -338,3 +338,12 @@ def test_area_is_flattened_where_there_is_no_room(sizes, room):
     assert [bool(area.isfinite().all()) for area in areas] == room
     assert bool(torch.isneginf(areas[-1]).all())
     assert log_volume_change(ensemble, x).isfinite().all()
+
+
+def test_accuracy_of_one_logit_is_that_of_two():
+    two = Ensemble([2, 4, 2], ["tanh", "relu"], [1, 2])
+    x = torch.randn(200, 2, generator=torch.Generator().manual_seed(0)) * 5
+    y = (x[:, 0] > 0).long()
+    found = accuracy(two.with_one_logit(), x, y)
+    torch.testing.assert_close(found, accuracy(two, x, y))
+    assert 0 < found.min() < 1

@@ -8,7 +8,18 @@ from hypothesis import strategies as st
 from scipy import stats
 
 from helpers import statistics
-from helpers.statistics import Interval, bootstrap_interval, effect_size, interval_over, paired_interval
+from helpers.statistics import (
+    Interval,
+    bootstrap_interval,
+    effect_size,
+    holm,
+    interquartile_mean,
+    interval_over,
+    one_sided_p,
+    paired_interval,
+    probability_of_improvement,
+    share_interval,
+)
 
 QUICK = settings(max_examples=40, deadline=None, derandomize=True)
 SEED = st.integers(0, 10**6)
@@ -192,3 +203,94 @@ def test_band_needs_two_entries(shape, dim):
     values = xr.DataArray(np.zeros(shape), dims=("layer", "seed"))
     with pytest.raises(ValueError, match=rf"^values must have at least two entries along '{dim}', got .*'layer': 3"):
         interval_over(values, dim)
+
+
+@pytest.mark.parametrize(
+    ("n_yes", "n", "low", "high"), [(0, 20, 0, 0.16843), (20, 20, 0.83157, 1), (1, 10, 0.0025286, 0.4450161)]
+)
+def test_shares_have_the_exact_interval(n_yes, n, low, high):
+    found = share_interval([True] * n_yes + [False] * (n - n_yes))
+    assert (found.mean, found.n) == (n_yes / n, n)
+    assert (found.low, found.high) == (pytest.approx(low, abs=1e-5), pytest.approx(high, abs=1e-5))
+    narrower = share_interval([1] * n_yes + [0] * (n - n_yes), confidence=0.5)
+    assert found.low <= narrower.low <= narrower.high <= found.high
+
+
+@pytest.mark.parametrize("flags", [[], [0.5, 1], [[0, 1]], [np.nan, 1]])
+def test_what_is_no_flag_has_no_share(flags):
+    with pytest.raises(ValueError, match="flags must be zeros and ones in one dimension, at least one, got"):
+        share_interval(flags)
+
+
+def test_p_values_are_those_of_one_sided_tests():
+    values = [0.3, 0.5, 0.2, 0.9, 0.4]
+    greater = stats.ttest_1samp(values, 0.2, alternative="greater").pvalue
+    less = stats.ttest_1samp(values, 0.6, alternative="less").pvalue
+    assert one_sided_p(values, above=0.2) == pytest.approx(greater)
+    assert one_sided_p(values, below=0.6) == pytest.approx(less)
+    assert one_sided_p(values, above=0.2, below=0.6) == pytest.approx(max(greater, less))
+    assert one_sided_p([0, 1, 1, 1, 1, 1], above=0.5) == pytest.approx(7 / 64)  # 6 ones or 5 of 6 coins
+    assert one_sided_p([0] * 20, below=0.1) == pytest.approx(0.9**20)
+    assert one_sided_p([0, 1, 1], above=-2, below=5) < 0.5  # no share can be tested there: the t test
+
+
+@pytest.mark.parametrize(("bound", "p"), [({"above": 2}, 0.0), ({"above": 3}, 1.0), ({"below": 3.5}, 0.0)])
+def test_values_that_do_not_vary_are_certain(bound, p):
+    assert one_sided_p([3.0, 3.0, 3.0], **bound) == p
+
+
+@pytest.mark.parametrize(
+    ("values", "bounds", "words"),
+    [
+        ([1.0], {"above": 0}, "values must be at least two finite numbers"),
+        ([1.0, np.nan], {"above": 0}, "values must be at least two finite numbers"),
+        ([1.0, 2.0], {}, "above or below must be finite"),
+    ],
+)
+def test_no_p_value_of_nonsense(values, bounds, words):
+    with pytest.raises(ValueError, match=words):
+        one_sided_p(values, **bounds)
+
+
+def test_holms_correction_by_hand():
+    assert holm([0.01, 0.04, 0.03, 0.005]) == pytest.approx([0.03, 0.06, 0.06, 0.02])
+    assert holm([0.5, 0.9]) == [1.0, 1.0]
+    assert holm([]) == []
+    with pytest.raises(ValueError, match="p_values must lie between 0 and 1"):
+        holm([0.5, 1.5])
+
+
+@given(st.lists(st.floats(0, 1), min_size=1, max_size=12))
+def test_holm_lies_between_no_correction_and_bonferronis(p):
+    adjusted = holm(p)
+    assert all(a >= raw - 1e-12 for raw, a in zip(p, adjusted, strict=True))
+    assert all(a <= min(1, raw * len(p)) + 1e-12 for raw, a in zip(p, adjusted, strict=True))
+    in_order = [adjusted[k] for k in np.argsort(p, kind="stable")]
+    assert in_order == sorted(in_order)
+
+
+def test_interquartile_mean_is_deaf_to_outliers():
+    values = [1.0, 2, 3, 4, 5, 6, 7, 8]
+    found = interquartile_mean(values)
+    assert found.mean == pytest.approx(4.5)
+    assert found.low < 4.5 < found.high
+    assert interquartile_mean([*values[:-1], 1e6]).mean == pytest.approx(4.5)
+    assert interquartile_mean([3.0, 3.0, 3.0, 3.0]) == Interval(3.0, 3.0, 3.0, 4)
+    with pytest.raises(ValueError, match="number of values must be a whole number at least 4, got 3"):
+        interquartile_mean([1, 2, 3])
+
+
+def test_probability_of_improvement_counts_pairs():
+    found = probability_of_improvement([3.0, 5.0], [1.0, 3.0, 4.0])
+    # 3 > 1, 3 = 3, 3 < 4, and 5 beats all three: 4 wins and a tie of 6.
+    assert found.mean == pytest.approx(4.5 / 6)
+    assert found.n == 2
+    assert 0 <= found.low <= found.mean <= found.high <= 1
+    always = probability_of_improvement([5.0, 6.0, 7.0], [1.0, 2.0])
+    assert (always.mean, always.low, always.high) == (1, 1, 1)
+    u = stats.mannwhitneyu([3.0, 5.0, 9.0, 1.0], [1.0, 3.0, 4.0]).statistic
+    assert probability_of_improvement([3.0, 5.0, 9.0, 1.0], [1.0, 3.0, 4.0]).mean == pytest.approx(u / 12)
+    with pytest.raises(ValueError, match="second must be at least two finite numbers"):
+        probability_of_improvement([1.0, 2.0], [1.0])
+    with pytest.raises(ValueError, match="confidence must be a finite number above 0 and below 1"):
+        probability_of_improvement([1.0, 2.0], [1.0, 2.0], confidence=1)

@@ -1,6 +1,7 @@
 """A sweep trains what it says on the data it says, and its tables hold each member's values in their places."""
 
 import math
+from dataclasses import replace
 from itertools import product
 from pathlib import Path
 from types import SimpleNamespace
@@ -15,7 +16,7 @@ from torch.autograd.functional import jacobian
 
 from helpers import runs, sweeps
 from helpers.datasets import spirals
-from helpers.metrics import EIGENVALUE_MEASURES, WEIGHT_MEASURES
+from helpers.metrics import WEIGHT_MEASURES, weight_measures
 from helpers.sweeps import density_cost, spiral_sweep
 from helpers.training import Training
 
@@ -151,29 +152,6 @@ def test_protocol_is_the_studys_unless_told(monkeypatch):
     assert torch.equal(y[0], train.y)
 
 
-def measures_by_numpy(weight):
-    sigma = np.linalg.svd(weight, compute_uv=False)
-    found = {
-        "frobenius_norm": np.sqrt((weight**2).sum()),
-        "spectral_norm": sigma[0],
-        "stable_rank": (weight**2).sum() / sigma[0] ** 2,
-        "condition_number": sigma[0] / sigma[-1],
-    }
-    if weight.shape[0] != weight.shape[1]:
-        return found | dict.fromkeys(EIGENVALUE_MEASURES, np.nan)
-    values = np.linalg.eigvals(weight)
-    modulus = np.sort(np.abs(values))[::-1]
-    return found | {
-        "eigenvalue_mean": modulus.mean(),
-        "eigenvalue_max": modulus[0],
-        "eigenvalue_min": modulus[-1],
-        "eigenvalue_range": modulus[0] - modulus[-1],
-        "eigenvalue_condition": modulus[0] / modulus[-1],
-        "n_complex_eigenvalues": (values.imag != 0).sum(),
-        "outlier_ratio": modulus[0] / modulus[1],
-    }
-
-
 def test_weight_results_have_labels(sweep):
     found = sweep.weight_results()
     assert {*WEIGHT_MEASURES, "train_accuracy", "test_accuracy"} <= set(found.data_vars)
@@ -187,13 +165,13 @@ def test_weight_results_have_labels(sweep):
 
 
 @pytest.mark.parametrize("epoch", [0, 2])
-def test_weight_results_are_numpys_of_the_member(sweep, epoch):
+def test_weight_results_are_those_of_the_member(sweep, epoch):
     found = sweep.weight_results().sel(epoch=epoch)
     for number, member in enumerate(MEMBERS):
         network = sweep.history.at(epoch).member(number)
         for layer, linear in enumerate(network[::2]):
             row = found.sel(layer=layer, **at(member))
-            for name, value in measures_by_numpy(linear.weight.detach().double().numpy()).items():
+            for name, value in weight_measures(linear.weight).items():
                 np.testing.assert_allclose(row[name], value, rtol=1e-6, err_msg=f"{name} of {member}")
 
 
@@ -396,3 +374,35 @@ def test_volumes_of_embedded_spirals():
     volumes = make(codimension=3).volume_results(5)
     assert bool(np.isneginf(volumes["log_area"].isel(layer=-1)).all())
     assert bool(np.isfinite(volumes["log_area"].sel(activation="tanh").isel(layer=0)).all())
+
+
+def test_sigmoid_networks_start_from_the_same_functions_and_train_apart():
+    options = {"activations": ["tanh"], "entanglements": [2], "seeds": [1, 2], "hidden_layers": 1, "width": 4}
+    softmax, sigmoid = (
+        spiral_sweep(**options, training=Training(epochs=2, loss=loss), snapshots=[0, 2])
+        for loss in ("cross_entropy", "binary_cross_entropy")
+    )
+    assert sigmoid.history.final.layer_sizes == (2, 4, 1)
+    assert sigmoid.y_train.dtype == torch.int64
+    for side in ("x_train", "y_train", "x_test", "y_test"):
+        assert torch.equal(getattr(softmax, side), getattr(sigmoid, side))
+    x = softmax.x_test
+    for epoch, same in ((0, True), (2, False)):
+        probabilities = softmax.history.at(epoch)(x).softmax(2)[..., 1], sigmoid.history.at(epoch)(x).sigmoid()[..., 0]
+        assert torch.allclose(*probabilities, atol=1e-6) == same
+
+
+def test_softmax_moves_the_last_layer_twice_as_far_as_sigmoid():
+    options = {"activations": ["relu"], "entanglements": [2], "seeds": [1], "hidden_layers": 2, "width": 4}
+    step = Training(epochs=1, batch_size=2000, optimiser="sgd", momentum=0, learning_rate=0.1)
+    softmax, sigmoid = (
+        spiral_sweep(**options, training=replace(step, loss=loss), snapshots=[0, 1]).history
+        for loss in ("cross_entropy", "binary_cross_entropy")
+    )
+    moved = softmax.at(1).with_one_logit().flatten() - softmax.at(0).with_one_logit().flatten()
+    alone = sigmoid.at(1).flatten() - sigmoid.at(0).flatten()
+    last = torch.zeros_like(alone, dtype=torch.bool)
+    last[:, 4 * 2 + 4 + 4 * 4 + 4 : -2] = True  # W and b of the one logit; the unused slopes follow
+    torch.testing.assert_close(moved[last], 2 * alone[last], rtol=1e-3, atol=1e-6)
+    torch.testing.assert_close(moved[~last], alone[~last], rtol=1e-3, atol=1e-6)
+    assert alone[last].abs().min() > 1e-5

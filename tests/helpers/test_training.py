@@ -7,8 +7,7 @@ import time
 import numpy as np
 import pytest
 import torch
-from conftest import HAS_KERNEL
-from torch import nn
+from conftest import CRITERIA, HAS_KERNEL
 
 from helpers import runs
 from helpers import training as training_module
@@ -45,11 +44,7 @@ def plain_loop(network, seed, x, y, training):
         optimiser = torch.optim.Adam(network.parameters(), **shared)
     else:
         optimiser = torch.optim.SGD(network.parameters(), momentum=training.momentum, **shared)
-    criterion = {
-        "cross_entropy": nn.functional.cross_entropy,
-        "binary_cross_entropy": nn.functional.binary_cross_entropy_with_logits,
-        "squared_error": nn.functional.mse_loss,
-    }[training.loss]
+    criterion = CRITERIA[training.loss]
     stream, losses = torch_stream(seed, "batch order"), []
     for _ in range(training.epochs):
         total = 0.0
@@ -213,6 +208,7 @@ def test_history_names_its_snapshots():
         ({"batch_size": "50"}, TypeError),
         ({"learning_rate": 0}, ValueError),
         ({"learning_rate": "1e-3"}, TypeError),
+        ({"learning_rate": None}, TypeError),
         ({"optimiser": "lbfgs"}, ValueError),
         ({"momentum": -0.1}, ValueError),
         ({"momentum": 1.1}, ValueError),
@@ -280,6 +276,56 @@ def test_compiled_code_is_plain_pytorch_for_any_shape(sizes, batch_size):
     assert distance(fast.final, plain.final) < 2e-5
     torch.testing.assert_close(fast.loss, plain.loss, rtol=1e-4, atol=1e-5)
     assert distance(start, fast.final) > 1e-4
+
+
+@BOTH
+@pytest.mark.parametrize("output", ["activated", "negated"])
+@pytest.mark.parametrize("output_bias", [True, False])
+@pytest.mark.parametrize("optimiser", ["adam", "sgd"])
+def test_every_output_is_the_plain_loop(output, output_bias, optimiser, compiled):
+    x, y = blobs(61, seed=4)
+    training = Training(epochs=4, batch_size=17, optimiser=optimiser, learning_rate=0.01, weight_decay=0.01)
+    names = list(ACTIVATIONS)
+    start = Ensemble(SIZES, names, range(len(names)), output=output, output_bias=output_bias)
+    history = train(start, x, y, training, compiled=compiled)
+    assert (history.final.output, history.final.output_bias) == (output, output_bias)
+    for k in range(len(names)):
+        network = start.member(k)
+        losses = plain_loop(network, k, x, y, training)
+        torch.testing.assert_close(history.loss[:, k], torch.tensor(losses), rtol=0, atol=2e-5)
+        for p, q in zip(history.final.member(k).parameters(), network.parameters(), strict=True):
+            torch.testing.assert_close(p, q, rtol=0, atol=2e-5)
+    if not output_bias:
+        assert not history.final.biases[-1].any()
+
+
+@pytest.mark.parametrize("size", [1, 10_000])
+def test_points_put_in_order_bit_by_bit_are_the_same(size, monkeypatch):
+    x, y = blobs(50, seed=0)
+    start, training = Ensemble(SIZES, ["relu", "tanh"], [1, 2]), Training(epochs=3, batch_size=7)
+    at_once = train(start, x, y, training, compiled=False)
+    monkeypatch.setattr(runs, "GATHERED_BYTES", size)
+    assert distance(train(start, x, y, training, compiled=False).final, at_once.final) == 0
+
+
+@BOTH
+def test_full_batches_are_the_plain_loop(compiled):
+    x, y = blobs(40, seed=1)
+    training = Training(epochs=5, batch_size=100, optimiser="sgd", momentum=0.0, learning_rate=0.1)
+    start = Ensemble(SIZES, ["relu"], [3])
+    network = start.member(0)
+    losses = plain_loop(network, 3, x, y, training)
+    history = train(start, x, y, training, compiled=compiled)
+    torch.testing.assert_close(history.loss[:, 0], torch.tensor(losses), rtol=0, atol=1e-5)
+
+
+def test_estimated_seconds_grow_with_the_epochs(monkeypatch):
+    seen, clock = [], iter([10.0, 13.0])
+    monkeypatch.setattr(training_module, "train", lambda *a, **_: seen.append(a[3].epochs))
+    monkeypatch.setattr(training_module.time, "perf_counter", lambda: next(clock))
+    found = training_module.training_seconds(None, None, None, Training(epochs=100), n_epochs=3)
+    assert seen == [1, 3]
+    assert found == pytest.approx(100.0)
 
 
 @BOTH
@@ -559,3 +605,21 @@ def test_trained_networks_are_as_good_as_those_of_the_plain_loop(compiled):
         interval = paired_interval(np.asarray(found), np.asarray(expected))
         assert interval.low <= 0 <= interval.high
         assert interval.high - interval.low < 0.05
+
+
+def test_learning_rates_as_an_array():
+    assert Training(learning_rate=np.asarray([0.5, 0.25])).rates(2) == [0.5, 0.25]
+    assert Training(learning_rate=torch.tensor([0.5, 0.25])).rates(2) == [0.5, 0.25]
+    assert Training(learning_rate=np.float64(0.5)).rates(2) == [0.5, 0.5]
+
+
+@pytest.mark.parametrize("name", ["compiled", "progress", "memory_gib"])
+def test_options_that_are_none(name):
+    x, y = blobs(10, 0)
+    with pytest.raises(TypeError, match=f"^{name} must be"):
+        train(Ensemble(SIZES, ["relu"], [0]), x, y, Training(epochs=1), **{name: "no"})
+
+
+def test_mixed_shapes_have_no_checkpoint(tmp_path):
+    with pytest.raises(ValueError, match="checkpoint must be left out"):
+        train_mixed([SIZES], ["relu"], [0], [blobs(10, 0)], Training(epochs=1), checkpoint=tmp_path / "run.pt")
