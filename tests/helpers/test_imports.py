@@ -20,7 +20,7 @@ ORDER = (
     ("attacks", "verification", "regions"),
     ("boundaries",),
     ("gradient_attacks", "search_attacks"),
-    ("robust_accuracy",),
+    ("robust_accuracy", "robustness", "property_training"),
     ("sweeps", "results", "statistics", "claim_statistics"),
     ("treatment",),
     ("robustness_study", "digit_robustness", "comparisons"),
