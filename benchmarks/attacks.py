@@ -1,7 +1,8 @@
 """Time attacks on many networks beside an established library looped over them; ``make bench`` runs this file.
 
-Both take the same networks, points, steps and random starts (the library is given ours), in turns in one process; a ratio
-is the median over the turns of two times measured in the same turn. Writes attacks.json and attacks.md beside this file.
+Both take the same networks, points, steps and random starts (the library is given ours), in turns in one process; a
+ratio is the median over the turns of two times measured in the same turn. Writes attacks.json and attacks.md beside
+this file.
 """
 
 from __future__ import annotations
@@ -138,9 +139,9 @@ def report(results: dict[str, Any]) -> str:
     versions = ", ".join(f"{name} {number}" for name, number in m["versions"].items())
     parts = [
         f"PGD with {STEPS} steps of {STEP:g} ε and ε = {EPSILON:g}, on trained networks of five hidden layers of fifty "
-        f"and their own test points. Measured on {m['measured']} on {m['cores_used']} of {m['cores']} cores of one machine "
-        f"({m['processor']}, {m['system']}; {versions}), {results['turns']} turns; medians. In brackets: how many "
-        "times faster than the library; then the robust accuracy each reports."
+        f"and their own test points. Measured on {m['measured']} on {m['cores_used']} of {m['cores']} cores of one "
+        f"machine ({m['processor']}, {m['system']}; {versions}), {results['turns']} turns; medians. In brackets: how "
+        "many times faster than the library; then the robust accuracy each reports."
     ]
     for activation, by_size in results["by_activation"].items():
         rows = [

@@ -34,8 +34,8 @@ QUICK_LIMIT, LONG_LIMIT = 600.0, 3 * 3600.0
 CHECKED = "nbval-check-output"
 """Tag of the cells whose output is kept in git and compared by nbval."""
 
-PERFORMANCE = "benchmarks/training.md"
-"""What `make bench` measured last, shown on the performance page."""
+PERFORMANCE = {"<!-- table -->": "benchmarks/training.md", "<!-- attacks -->": "benchmarks/attacks.md"}
+"""What `make bench` measured last, by its place on the performance page."""
 
 VENDORED = {
     "@jupyter-widgets/html-manager/dist/embed.js": "widgets",
@@ -114,8 +114,9 @@ def stage(root: Path, done: Iterable[Chapter], status: str, source: Path) -> Non
     (source / "_config.yml").write_text(yaml.safe_dump(config))
     fill(source / "book/status.md", "<!-- chapters -->", status)
     fill(source / "book/api.md", "<!-- modules -->", api_sections(root))
-    if (root / PERFORMANCE).is_file():
-        fill(source / "book/performance.md", "<!-- table -->", (root / PERFORMANCE).read_text())
+    for marker, measured in PERFORMANCE.items():
+        if (root / measured).is_file():
+            fill(source / "book/performance.md", marker, (root / measured).read_text())
 
 
 def without_repetition(notebook: Any) -> Any:
@@ -226,7 +227,7 @@ def pages_key(root: Path, done: Iterable[Chapter]) -> str:
         *sorted(prose),
         *chapters.files_below(root / "book/assets"),
         *chapters.files_below(root / "helpers", ".py"),
-        root / PERFORMANCE,
+        *(root / measured for measured in PERFORMANCE.values()),
     )
     whole = json.dumps([files, has_vendored(root), [c.record.digest for c in done]])
     return hashlib.sha256(whole.encode()).hexdigest()

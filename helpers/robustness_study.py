@@ -58,13 +58,13 @@ def robustness_results(sweep: Sweep, epsilons: Sequence[float], n_points: int) -
         n_points: test points of each network to attack, the same for all attacks.
 
     Returns:
-        With dimensions attack, epsilon and the axes: ``robust_accuracy``, of each attack, of the best of all for each
-        point, and exact (points that neither the verifier nor an attack refutes); ``robust_loss``, what it lacks of the clean accuracy of these
-        points; ``overstated``, by how much an attack that stays in its ball is above the exact; ``fgsm_less_bim``,
-        the accuracy under FGSM less that under each attack; and ``zero_gradients``. With epsilon and the axes:
-        ``undecided``, the share of points that were neither proved nor refuted by anything, ``search_wins``,
-        see `robust_accuracy.Curves`, and ``contradictions``, points that the verifier proved and an attack broke.
-        With the axes: ``true_radius``, the median over the points of the radius at which they fall, at most ε.
+        With dimensions attack, epsilon and the axes: ``robust_accuracy`` of each attack, of the best of all for each
+        point, and exact (points that neither the verifier nor an attack refutes); ``robust_loss``, what it lacks of the
+        clean accuracy of these points; ``overstated``, by how much it is above the exact; ``fgsm_less_bim``, the
+        accuracy under FGSM less that under each attack; and ``zero_gradients``. With epsilon and the axes:
+        ``undecided``, the share of points that were neither proved nor refuted by anything, ``search_wins``, see
+        `robust_accuracy.Curves`, and ``contradictions``, points that the verifier proved and an attack broke. With the
+        axes: ``true_radius``, the median over the points of the radius at which they fall, at most the largest ε.
     """
     x, y = sweep.x_test[:, :n_points], sweep.y_test[:, :n_points]
     ordered = sorted(float(epsilon) for epsilon in epsilons)
