@@ -114,6 +114,7 @@ def stage(root: Path, done: Iterable[Chapter], status: str, source: Path) -> Non
     (source / "_config.yml").write_text(yaml.safe_dump(config))
     fill(source / "book/status.md", "<!-- chapters -->", status)
     fill(source / "book/api.md", "<!-- modules -->", api_sections(root))
+    fill_report(root, source / "book/replication-report.md")
     for marker, measured in PERFORMANCE.items():
         if (root / measured).is_file():
             fill(source / "book/performance.md", marker, (root / measured).read_text())
@@ -141,6 +142,22 @@ def assigned(source: str) -> dict[str, str]:
     return pairs
 
 
+def fill_report(root: Path, page: Path) -> None:
+    """Put the verdicts on their page, if the book has that page, as the committed results decide them now."""
+    if not page.is_file():
+        return
+    from helpers import report
+
+    found = report.load_report(root / "results")
+    sources = {path.stem: path.read_text() for path in sorted((root / "notebooks").glob("*.ipynb"))}
+    names = {verdict.claim.results for verdict in found.verdicts}
+    pages = {n: f"../notebooks/{stem}.html" for n in names for stem, text in sources.items() if f"/{n}.nc" in text}
+    fill(page, "<!-- counts -->", report.counts(found))
+    fill(page, "<!-- verdicts -->", report.as_html(found, pages))
+    fill(page, "<!-- reasons -->", report.reasons(found, pages))
+    fill(page, "<!-- cost -->", "\n".join(report.cost(found)))
+
+
 def fill(page: Path, marker: str, text: str) -> None:
     """Replace the `marker` of a staged page, if the book has that page, by `text`."""
     if page.is_file():
@@ -149,7 +166,7 @@ def fill(page: Path, marker: str, text: str) -> None:
 
 def api_sections(root: Path) -> str:
     """One section for each module of `helpers`, filled from its docstrings by autodoc."""
-    names = [f.stem for f in sorted((root / "helpers").glob("*.py")) if f.stem != "__init__"]
+    names = [f.stem for f in sorted((root / "helpers").glob("*.py")) if not f.stem.startswith("__")]
     # matplotlib writes a method `set` into every subclass of its figures, with markup that only its own pages know.
     options = "   :members:\n   :exclude-members: set\n"
     section = "## `helpers.{0}`\n\n```{{eval-rst}}\n.. automodule:: helpers.{0}\n" + options + "```\n"
@@ -226,7 +243,8 @@ def pages_key(root: Path, done: Iterable[Chapter]) -> str:
         root / "constraints.txt",
         *sorted(prose),
         *chapters.files_below(root / "book/assets"),
-        *chapters.files_below(root / "helpers", ".py"),
+        *chapters.files_below(root / "helpers", ".py", ".yaml"),
+        *chapters.files_below(root / "results", ".nc"),
         *(root / measured for measured in PERFORMANCE.values()),
     )
     whole = json.dumps([files, has_vendored(root), [c.record.digest for c in done]])

@@ -59,6 +59,7 @@ class Claim:
         parts: what has to hold.
         why: what explains a verdict that differs from the study's, with ``{0}``, ``{1}``, … in place of the intervals
             of the cases, in their order.
+        why_as_coded: the same for the study as coded.
     """
 
     id: str
@@ -70,6 +71,7 @@ class Claim:
     reported: Mapping[str, Any]
     parts: tuple[Part, ...]
     why: str = ""
+    why_as_coded: str = ""
 
     @property
     def protocols(self) -> tuple[str, ...]:

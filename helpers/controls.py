@@ -80,9 +80,9 @@ def _slider(name: str, values: Sequence[Any], value: Any, *, at_once: bool) -> w
 
 
 def _rows(sliders: Mapping[str, widgets.SelectionSlider], play: str | None) -> list[widgets.Widget]:
-    """The sliders, one below the other; the one to play with its button before it."""
+    """The sliders, one below the other; the one to play with its button beside it."""
     return [
-        widgets.HBox([_player(slider), slider]).add_class("film") if name == play else slider
+        widgets.HBox([slider, _player(slider)]).add_class("film") if name == play else slider
         for name, slider in sliders.items()
     ]
 

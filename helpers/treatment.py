@@ -79,10 +79,11 @@ def mapping_results(sweep: Sweep, data: Dataset, *, layer: int = -1) -> xr.Datas
     Returns:
         With dimensions class, epoch and the axes ``spread``, ``area`` and ``effective_rank``. With epoch and the axes
         ``collapsed``, 1 where one class has collapsed, else 0, and ``collapsed_with_outliers``, the same with no
-        point overlooked; ``leaning``, 1 where it is class 1, −1 where it is class 0, else 0; ``asymmetry``;
-        ``margin``, in units of the spread of all points. With pairing, epoch and the axes ``slope`` and
-        ``r_squared`` of `mappings.displacement`; pairing is which image goes with a point: ``own``, ``shuffled`` (that
-        of another one, as in the study's code), ``none`` (the mean of all images, as of a mapping without any effect).
+        point overlooked; ``leaning``, 1 where it is class 1, −1 where it is class 0, else 0; ``asymmetry``. Of the last
+        snapshot alone, with the axes, ``margin`` in units of the spread of all points. With pairing, epoch and the axes
+        ``slope`` and ``r_squared`` of `mappings.displacement`; pairing is which image goes with a point: ``own``,
+        ``shuffled`` (that of another one, as in the study's code), ``none`` (the mean of all images, as of a mapping
+        without any effect).
     """
     epochs = list(sweep.history.epochs)
     leading: dict[int, dict[str, Sequence[Any]]] = {
@@ -95,6 +96,9 @@ def mapping_results(sweep: Sweep, data: Dataset, *, layer: int = -1) -> xr.Datas
         stacked = torch.stack([one[name] for one in snapshots], dim=first.dim() - 1)
         coords = leading[len(first)] if first.dim() == 2 else {"epoch": epochs}
         results[name] = sweep.label(stacked, *coords, **coords)
+    mapped = hidden_values(sweep.history.final, data.x, layer=layer)
+    extent = spread(mapped)
+    results["margin"] = sweep.label(margin(mapped, data.y) / torch.where(extent > 0, extent, 1.0))
     return results
 
 
@@ -104,7 +108,6 @@ def _measure(mapped: Tensor, data: Dataset, seeds: Sequence[int]) -> dict[str, T
     orders = np.stack([numpy_stream(seed, "pairing").permutation(len(data)) for seed in seeds])
     shuffled = mapped[torch.arange(len(mapped))[:, None], torch.from_numpy(orders)]
     lines = [displacement(data.x, images) for images in (mapped, shuffled, mapped.mean(dim=1, keepdim=True))]
-    extent = spread(mapped)
     return {
         **{
             measure.__name__: torch.stack([measure(side) for side in sides])
@@ -114,18 +117,24 @@ def _measure(mapped: Tensor, data: Dataset, seeds: Sequence[int]) -> dict[str, T
         "collapsed_with_outliers": (strictly >= 0).double(),
         "leaning": (collapsed == 1).double() - (collapsed == 0).double(),
         "asymmetry": asymmetry(mapped, data.y),
-        "margin": margin(mapped, data.y) / torch.where(extent > 0, extent, 1.0),
         **{name: torch.stack([line[name] for line in lines]) for name in lines[0]},
     }
 
 
 def width_results(
-    widths: Sequence[int], *, batch_sizes: Sequence[int], n_points: int, training: Training, **options: Any
+    widths: Sequence[int],
+    sigmoid_widths: Sequence[int],
+    *,
+    batch_sizes: Sequence[int],
+    n_points: int,
+    training: Training,
+    **options: Any,
 ) -> xr.Dataset:
-    """Train sweeps of several widths, with softmax and with sigmoid, and look at their accuracy and their gradients.
+    """Train sweeps of several widths, some with softmax and with sigmoid; look at their accuracy and their gradients.
 
     Args:
         widths: neurons in each hidden layer, none twice.
+        sigmoid_widths: those of them to train both ways.
         batch_sizes: see `gradient_results`.
         n_points: see `gradient_results`.
         training: the protocol.
@@ -134,19 +143,18 @@ def width_results(
     Returns:
         With dimension width before all others: what `Sweep.training_results` and `gradient_results` have, before
         and after training, and ``loss_difference``: test accuracy less that of the networks that started from the same
-        functions and were trained with one logit on the binary cross-entropy.
+        functions and were trained with one logit on the binary cross-entropy, NaN for the other widths.
     """
     ListOf(Integer(at_least=1))("widths", widths)
     parts = []
     for width in widths:
-        softmax, sigmoid = (
-            spiral_sweep(width=width, training=replace(training, loss=loss), snapshots=[0, training.epochs], **options)
-            for loss in ("cross_entropy", "binary_cross_entropy")
-        )
-        results = softmax.training_results()
-        other = sigmoid.training_results()
-        results["loss_difference"] = results["test_accuracy"] - other["test_accuracy"]
-        parts.append(results.merge(gradient_results(softmax, batch_sizes, n_points=n_points), join="outer"))
+        ends = {"width": width, "snapshots": [0, training.epochs], **options}
+        sweep = spiral_sweep(training=training, **ends)
+        results = sweep.training_results()
+        if width in sigmoid_widths:
+            sigmoid = spiral_sweep(training=replace(training, loss="binary_cross_entropy"), **ends)
+            results["loss_difference"] = results["test_accuracy"] - sigmoid.training_results()["test_accuracy"]
+        parts.append(results.merge(gradient_results(sweep, batch_sizes, n_points=n_points), join="outer"))
     return xr.concat(parts, xr.Variable("width", list(widths)))
 
 

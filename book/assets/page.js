@@ -65,6 +65,51 @@ function mendTheme() {
   }
 }
 
+// The replication report: sort by a heading, filter by study and verdict. Without this script it is a plain table.
+function wakeReport() {
+  const box = document.querySelector(".verdicts.report");
+  const body = box?.querySelector("tbody");
+  if (!body) return;
+  const rows = [...body.rows];
+  const choose = (label, attribute) => {
+    const select = document.createElement("select");
+    const values = [...new Set(rows.map((row) => row.dataset[attribute]))];
+    select.append(new Option(`every ${label}`, ""), ...values.map((value) => new Option(value, value)));
+    select.setAttribute("aria-label", `Show ${label}`);
+    select.dataset.filter = attribute;
+    return select;
+  };
+  const bar = document.createElement("div");
+  const found = document.createElement("span");
+  found.setAttribute("role", "status");
+  bar.className = "report-filters";
+  const filters = [choose("study", "study"), choose("verdict", "verdict")];
+  bar.append(...filters, found);
+  box.before(bar);
+  const show = () => {
+    for (const row of rows) row.hidden = filters.some((f) => f.value && row.dataset[f.dataset.filter] !== f.value);
+    found.textContent = `${rows.filter((row) => !row.hidden).length} of ${rows.length} verdicts`;
+  };
+  for (const filter of filters) filter.addEventListener("change", show);
+  show();
+  const keys = {
+    id: (row) => rows.indexOf(row),
+    rank: (row) => Number(row.dataset.rank),
+    number: (row) => (row.dataset.number === "" ? Infinity : Number(row.dataset.number)),
+  };
+  for (const button of box.querySelectorAll("button[data-sort]")) {
+    button.addEventListener("click", () => {
+      const head = button.closest("th");
+      const descending = head.getAttribute("aria-sort") === "ascending";
+      for (const other of box.querySelectorAll("th[aria-sort]")) other.removeAttribute("aria-sort");
+      head.setAttribute("aria-sort", descending ? "descending" : "ascending");
+      const key = keys[button.dataset.sort];
+      const sign = descending ? -1 : 1;
+      body.append(...[...rows].sort((a, b) => sign * (key(a) - key(b)) || rows.indexOf(a) - rows.indexOf(b)));
+    });
+  }
+}
+
 // Writing an attribute that has its value already would wake the observer below for ever.
 function setAttribute(element, name, value) {
   if (element.getAttribute(name) !== value) element.setAttribute(name, value);
@@ -84,4 +129,5 @@ window.addEventListener("DOMContentLoaded", () => {
   observer.observe(document.body, { childList: true, subtree: true, characterData: true });
   nameControls();
   mendTheme();
+  wakeReport();
 });

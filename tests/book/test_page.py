@@ -15,7 +15,7 @@ AXE = BOOK / "node_modules/axe-core/axe.min.js"
 BROWSER = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
 TOC = yaml.safe_load((BOOK / "_toc.yml").read_text())
 PAGES = [TOC["root"], *(c["file"] for part in TOC["parts"] for c in part["chapters"]), "search", "genindex"]
-WITH_SLIDERS = ["notebooks/01_weight_norms"]
+WITH_SLIDERS = [name for name in PAGES if name.startswith("notebooks/")]
 LOCAL = ("file:", "data:", "blob:", "about:")
 HANDLES = ".cell_output [role=slider]"
 
@@ -168,3 +168,48 @@ def test_page_fits_a_phone(visit, name):
     assert page.evaluate("document.documentElement.scrollWidth") <= 390
     wide = "all => all.filter(e => e.offsetParent && e.getBoundingClientRect().right > 391).map(e => e.alt)"
     assert page.eval_on_selector_all(".jupyter-widgets img", wide) == []
+
+
+def test_a_film_plays_to_its_end_without_a_kernel(visit):
+    page = visit("notebooks/02_class_treatment")
+    film = page.locator(".film").first
+    handle = film.locator("[role=slider]")
+    handle.focus()
+    page.keyboard.press("Home")
+    page.wait_for_timeout(200)
+    seen = {handle.get_attribute("aria-valuetext"): shown(handle)}
+    play = film.locator("button").first
+    assert play.get_attribute("aria-label")
+    play.click()
+    for _ in range(60):
+        page.wait_for_timeout(150)
+        seen[handle.get_attribute("aria-valuetext")] = shown(handle)
+        if handle.get_attribute("aria-valuenow") == handle.get_attribute("aria-valuemax"):
+            break
+    assert float(handle.get_attribute("aria-valuenow")) == float(handle.get_attribute("aria-valuemax"))
+    assert len(set(seen.values())) >= len(seen) - 1 >= 4
+    assert page.troubles == []
+
+
+def test_report_is_filtered_and_sorted_in_the_page(visit):
+    page = visit("book/replication-report")
+    rows = page.locator(".report tbody tr")
+    everything = rows.count()
+    assert everything > 10
+    first = rows.first.inner_text()
+    page.select_option("select[data-filter=verdict]", "reproduced")
+    visible = page.locator(".report tbody tr:visible")
+    assert 0 < visible.count() < everything
+    assert all("not reproduced" not in text for text in visible.all_inner_texts())
+    assert page.locator(".report-filters [role=status]").inner_text() == f"{visible.count()} of {everything} verdicts"
+    page.select_option("select[data-filter=verdict]", "")
+    button = page.locator("button[data-sort=rank]")
+    for direction in ("ascending", "descending"):
+        button.focus()
+        page.keyboard.press("Enter")
+        assert page.locator(f"th[aria-sort={direction}]").inner_text().startswith("verdict")
+        ranks = page.eval_on_selector_all(".report tbody tr", "all => all.map(r => Number(r.dataset.rank))")
+        assert ranks == sorted(ranks, reverse=direction == "descending")
+    page.locator("button[data-sort=id]").click()
+    assert rows.first.inner_text() == first
+    assert page.troubles == []

@@ -136,7 +136,7 @@ def test_a_control_to_play_has_a_button_linked_in_the_browser(way, request, monk
     film, other, *_ = explore(Recorder(), {"a": [1, 2, 3], "b": [1, 2]}, start={"a": 2}, play="a").children
     assert isinstance(film, HBox)
     assert isinstance(other, SelectionSlider)
-    player, slider = film.children
+    slider, player = film.children
     assert isinstance(player, Play)
     assert (player.min, player.max, player.value) == (0, 2, 1)
     assert ((player, "value"), (slider, "index")) in links

@@ -112,7 +112,7 @@ def test_mapping_is_a_film_with_a_frame_for_every_position(frames, monkeypatch):
     sweeps, sweep = [], explorers.spiral_sweep
     monkeypatch.setattr(explorers, "spiral_sweep", lambda **options: sweeps.append(options) or sweep(**options))
     film, activation, batch_size, stack = mapping_explorer(**FILM).children
-    player, epoch = film.children
+    epoch, player = film.children
     assert (player.value, epoch.value, activation.value, batch_size.value) == (2, 4, "tanh", 300)
     pages = [p for outer in stack.children for inner in outer.children for p in inner.children]
     words = [alt(page) for page in pages]
@@ -134,12 +134,12 @@ def test_mapping_trains_anew_where_a_slider_is_let_go(live, monkeypatch):
     film, activation, batch_size, seed, picture, trouble = mapping_explorer(**FILM).children
     assert trained == [("tanh", 5, 300)]  # no more than what is shown
     at_first = picture.value
-    film.children[1].value = 1
+    film.children[0].value = 1
     activation.value = "relu"
     seed.value = 6
     batch_size.value = 600
     assert trained[1:] == [("relu", 5, 300), ("relu", 6, 300), ("relu", 6, 600)]
     assert alt(picture).startswith("relu, batch size 600, epoch 1:")
-    film.children[1].value, activation.value, seed.value, batch_size.value = 4, "tanh", 5, 300
+    film.children[0].value, activation.value, seed.value, batch_size.value = 4, "tanh", 5, 300
     assert picture.value == at_first
     assert trouble.value == ""

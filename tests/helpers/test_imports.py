@@ -25,7 +25,8 @@ ORDER = (
     ("treatment",),
     ("robustness_study", "digit_robustness", "comparisons"),
     ("claims",),
-    ("figures",),
+    ("report",),
+    ("__main__", "figures"),
     ("controls",),
     ("explorers", "attack_explorer"),
 )

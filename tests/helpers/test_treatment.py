@@ -62,7 +62,7 @@ def test_mappings_of_each_member(sweep):
         collapsed = collapsed_class(mapped, DATA.y).item()
         assert here["collapsed"].item() == (collapsed >= 0)
         assert here["leaning"].item() == {-1: 0, 0: -1, 1: 1}[collapsed]
-        np.testing.assert_allclose(here["margin"], margin(mapped, DATA.y) / spread(mapped), rtol=1e-5)
+        np.testing.assert_allclose(found["margin"].sel(where), margin(mapped, DATA.y) / spread(mapped), rtol=1e-5)
         own, none = (here.sel(pairing=pairing) for pairing in ("own", "none"))
         for pairing, images in ((own, mapped), (none, mapped.mean(dim=0, keepdim=True))):
             for name, expected in displacement(DATA.x, images).items():
@@ -102,10 +102,11 @@ def test_sweeps_to_compare_must_have_the_same_axes(sweep):
 
 def test_widths_are_trained_with_both_losses():
     options = {**AXES, "hidden_layers": 2}
-    found = width_results([3, 5], batch_sizes=[10], n_points=20, training=QUICK, **options)
+    found = width_results([3, 5], [5], batch_sizes=[10], n_points=20, training=QUICK, **options)
     assert list(found["width"].values) == [3, 5]
     assert list(found["epoch"].values) == [0, 3]
-    np.testing.assert_array_equal(found["loss_difference"].sel(epoch=0), 0)  # the same functions
+    np.testing.assert_array_equal(found["loss_difference"].sel(width=5, epoch=0), 0)  # the same functions
+    assert bool(found["loss_difference"].sel(width=3).isnull().all())
     softmax, sigmoid = (
         spiral_sweep(**options, width=5, training=replace(QUICK, loss=loss)).training_results().isel(epoch=-1)
         for loss in ("cross_entropy", "binary_cross_entropy")
@@ -139,5 +140,5 @@ def test_nonsense_is_refused(sweep):
     with pytest.raises(ValueError, match="batch_size must be a whole number at least 1 and at most 40, got 41"):
         gradient_results(sweep, [41], n_points=40)
     with pytest.raises(ValueError, match="widths must be a non-empty list"):
-        width_results([], batch_sizes=[1], n_points=1, training=QUICK)
+        width_results([], [], batch_sizes=[1], n_points=1, training=QUICK)
     assert torch.is_grad_enabled()

@@ -80,6 +80,26 @@ def test_presets_agree_with_the_declared_parameters(path):
         assert {name: type(value) for name, value in preset.items()} == {n: type(v) for n, v in declared.items()}
 
 
+# What prose may hold: formulas and code, places in a study, the level of the intervals.
+QUOTED = re.compile(
+    r"```.*?```|\$\$.*?\$\$|\$[^$]*\$|`[^`]*`|(?:figures?|tables?|equations?|section|§) ?[\d.]+|95 %", re.S
+)
+NUMBER = re.compile(r"(?<![\w.])[−-]?(?:\d+\.\d+|\d[\d\u202f\u00a0]*(?:\.\d+)? ?%)")
+
+
+def test_prose_states_no_result_of_its_own(path):
+    """A result in Markdown would stay when the results change: it has to come from code, or be the study's figure."""
+    reported = (ROOT / "helpers/claims.yaml").read_text()
+    typed = [
+        number
+        for cell in nbformat.read(path, as_version=4).cells
+        if cell.cell_type == "markdown"
+        for number in NUMBER.findall(QUOTED.sub("", cell.source))
+        if not re.search(rf"(?<![\d.]){re.escape(number.rstrip(' %'))}(?![\d.]|\d)", reported)
+    ]
+    assert typed == []
+
+
 @pytest.mark.parametrize(
     ("name", "value"),
     [("entanglments", [2]), ("learning_rate", "1e-3"), ("entanglements", [-1]), ("n_networks", 0), ("save_results", 2)],

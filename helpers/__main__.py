@@ -1,0 +1,31 @@
+"""The command line: ``python -m helpers claims --format json|table`` prints every claim with its verdict."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from helpers import report
+
+RESULTS = Path(__file__).parents[1] / "results"
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Do what the command line asks; what cannot be done is one sentence and exit code 2."""
+    parser = argparse.ArgumentParser(prog="python -m helpers", description="What the book's results say.")
+    commands = parser.add_subparsers(dest="command", required=True)
+    claims = commands.add_parser("claims", help="print every claim of the studies with its verdict")
+    claims.add_argument("--format", choices=["table", "json"], default="table")
+    claims.add_argument("--results", type=Path, default=RESULTS, help="folder with the results (default: %(default)s)")
+    chosen = parser.parse_args(arguments)
+    if not chosen.results.is_dir():
+        parser.error(f"--results must be a folder, and there is none at {str(chosen.results)!r}.")
+    try:
+        found = report.load_report(chosen.results)
+    except ValueError as error:
+        parser.error(str(error))
+    print(report.as_json(found) if chosen.format == "json" else report.as_text(found))
+
+
+if __name__ == "__main__":
+    main()
