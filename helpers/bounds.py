@@ -132,8 +132,11 @@ def own_points(ensemble: Ensemble, x: Tensor) -> Tensor:
     """Points with a first dimension for the members, in float64.
 
     Raises:
-        ValueError: their shape fits neither ``[n_networks, n_points, n_in]`` nor ``[n_points, n_in]``.
+        ValueError: their shape fits neither ``[n_networks, n_points, n_in]`` nor ``[n_points, n_in]``, or the networks'
+            outputs are not linear, which no bound here knows of.
     """
+    if ensemble.output != "linear":
+        raise ValueError(f"ensemble must have linear outputs to be bounded, got {ensemble.output!r} ones.")
     n, n_in = len(ensemble), ensemble.layer_sizes[0]
     if x.dim() not in (2, 3) or x.shape[-1] != n_in or (x.dim() == 3 and len(x) != n):
         raise ValueError(f"x must have shape [{n}, n_points, {n_in}] or [n_points, {n_in}], got {list(x.shape)}.")

@@ -126,10 +126,10 @@ def regions(
     member = Integer(at_least=0, at_most=len(ensemble) - 1)("member", member)
     most = Integer(at_least=1)("most", most)
     name = ensemble.activations[member]
-    if ensemble.layer_sizes[0] != 2 or name not in LEFT_SLOPES:
+    if ensemble.layer_sizes[0] != 2 or name not in LEFT_SLOPES or ensemble.output != "linear":
         raise ValueError(
-            f"ensemble must have 2 inputs and a piecewise linear activation ({', '.join(LEFT_SLOPES)}) to be cut into "
-            f"linear regions, got {ensemble.layer_sizes[0]} and {name}."
+            f"ensemble must have 2 inputs, a piecewise linear activation ({', '.join(LEFT_SLOPES)}) and linear outputs "
+            f"to be cut into linear regions, got {ensemble.layer_sizes[0]}, {name} and {ensemble.output} ones."
         )
     left, right, bottom, top = map(float, rectangle)
     if not (left < right and bottom < top and np.isfinite([left, right, bottom, top]).all()):
