@@ -18,6 +18,7 @@ from helpers.datasets import Dataset, spirals
 from helpers.metrics import BLOCK, accuracy, log_area_change, log_volume_change, weight_measures
 from helpers.models import Ensemble
 from helpers.seeding import SEED
+from helpers.steps import Objective
 from helpers.training import History, Training, train
 
 
@@ -148,6 +149,7 @@ def spiral_sweep(
     codimension: int = 1,
     distance: float | None = None,
     train_share: float = 0.67,
+    objective: Objective | None = None,
 ) -> Sweep:
     """Train one network for every combination of activation, entanglement and seed.
 
@@ -167,6 +169,7 @@ def spiral_sweep(
         codimension: see `datasets.spirals`.
         distance: see `datasets.spirals`.
         train_share: see `datasets.Dataset.split`.
+        objective: see `training.train`.
 
     Raises:
         TypeError: an argument has the wrong type.
@@ -199,6 +202,7 @@ def spiral_sweep(
         y_train[..., None].float() if single else y_train,
         training,
         snapshots=snapshots,
+        objective=objective,
     )
     return Sweep(axes, history, x_train, y_train, x_test, y_test)
 
