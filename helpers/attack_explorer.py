@@ -60,7 +60,7 @@ def robustness_explorer(
     seed: int,
     epsilons: Sequence[float],
     activations: Sequence[str] = ("tanh", "relu"),
-    n_places: int = 8,
+    n_places: int = 6,
     attack: GradientAttack | None = None,
 ) -> widgets.VBox:
     """Explore one point's ball: the path of an attack, the exact worst point and the box that is proved safe.
