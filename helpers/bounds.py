@@ -389,18 +389,18 @@ def lines(ensemble: Ensemble, layer: int, bounds: Bounds, choice: str, rounding:
         choice: see `helpers.relaxations.relax`.
         rounding: unit roundoff of the arithmetic that the bounds must also hold for.
     """
-    found = Lines(*_by_run(ensemble, layer, bounds, lambda *a: relax(*a, lines=choice)))
+    found = Lines(*by_run(ensemble, layer, bounds, lambda *a: relax(*a, lines=choice)))
     spare = _activation_noise(ensemble, layer, bounds, rounding)
     return found._replace(lower_offset=found.lower_offset - spare, upper_offset=found.upper_offset + spare)
 
 
 def _images(ensemble: Ensemble, layer: int, bounds: Bounds, rounding: float) -> Bounds:
-    lower, upper = _by_run(ensemble, layer, bounds, image)
+    lower, upper = by_run(ensemble, layer, bounds, image)
     spare = _activation_noise(ensemble, layer, bounds, rounding) if rounding else 0.0
     return lower - spare, upper + spare
 
 
-def _by_run(
+def by_run(
     ensemble: Ensemble, layer: int, bounds: Bounds, function: Callable[..., tuple[Tensor, ...]]
 ) -> tuple[Tensor, ...]:
     """Apply a function of an activation and an interval to each member's own activation."""

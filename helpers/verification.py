@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor
@@ -92,13 +92,27 @@ def verify(
     """
     x = own_points(ensemble, x)
     y = own_classes(ensemble, y, x.shape[1])
-    rows = differences(y, ensemble.layer_sizes[-1])
-    n_out = ensemble.layer_sizes[-1]
-    others = torch.arange(n_out - 1, device=y.device) + (torch.arange(n_out - 1, device=y.device) >= y[..., None])
-    rows = rows.gather(2, others[..., None].expand(-1, -1, -1, n_out))
-    # Of equal logits the first one wins, as in argmax: then the class loses against those before it.
-    ties = torch.where(others < y[..., None], torch.finfo(torch.float32).tiny, 0.0).double()
-    return search(ensemble, x, rows, -ties, epsilon, norm=norm, tolerance=tolerance, budget=budget)
+    return search(
+        ensemble, x, *others(y, ensemble.layer_sizes[-1]), epsilon, norm=norm, tolerance=tolerance, budget=budget
+    )
+
+
+def others(y: Tensor, n_out: int) -> tuple[Tensor, Tensor]:
+    """Rows that take from logits z the leads z_y − z_k over all other classes, and what to add to them.
+
+    Of equal logits the first one wins, as in argmax: so a class loses already with a lead of 0 over those before it.
+
+    Args:
+        y: classes, ``[...]``.
+        n_out: number of logits.
+
+    Returns:
+        ``[..., n_out − 1, n_out]`` and ``[..., n_out − 1]``, float64.
+    """
+    k = torch.arange(n_out - 1, device=y.device)
+    k = k + (k >= y[..., None])
+    rows = differences(y, n_out).gather(-2, k[..., None].expand(*k.shape, n_out))
+    return rows, torch.where(k < y[..., None], -torch.finfo(torch.float32).tiny, 0.0).double()
 
 
 def search(
@@ -165,16 +179,20 @@ class Bands:
         slope: ``[..., n_rows, 2]``.
         error: ``[..., n_rows]``, at least 0.
         noise: the part of it that is rounding in float32 and stays however small the box is.
+        hidden: bounds of the hidden layers' pre-activations on the boxes, for each layer ``(lower, upper)``.
     """
 
     value: Tensor
     slope: Tensor
     error: Tensor
     noise: Tensor
+    hidden: list[tuple[Tensor, Tensor]] = field(default_factory=list)
 
 
 @torch.no_grad()
-def bands(ensemble: Ensemble, centre: Tensor, half: Tensor, rows: Tensor, offsets: Tensor) -> Bands:
+def bands(
+    ensemble: Ensemble, centre: Tensor, half: Tensor, rows: Tensor, offsets: Tensor, *, rounding: float = ROUNDING
+) -> Bands:
     """Linear functions of the input that ``rows · f(x) + offsets`` follows on boxes, up to an error.
 
     Forward, each neuron's pre-activation is a linear function of the input and an interval of what the lines around
@@ -187,6 +205,7 @@ def bands(ensemble: Ensemble, centre: Tensor, half: Tensor, rows: Tensor, offset
         half: half their widths, same shape.
         rows: ``[n_networks, n_boxes, n_rows, n_out]``.
         offsets: ``[n_networks, n_boxes, n_rows]``.
+        rounding: unit roundoff of the arithmetic that the bands must also hold for.
 
     References:
         Xu et al. (2020), auto_LiRPA, appendix A, for forward bounds that place the lines of backward ones.
@@ -195,16 +214,17 @@ def bands(ensemble: Ensemble, centre: Tensor, half: Tensor, rows: Tensor, offset
     # Rows: the value at the centre and the change along half of each side; then what is left out.
     linear = torch.cat([centre[:, :, None], torch.diag_embed(half)], dim=2)
     rest, size = torch.zeros_like(centre), centre.abs() + half
-    kept = []
+    kept, hidden = [], []
     for layer, (weight, bias) in enumerate(zip(ensemble.weights, ensemble.biases, strict=True)):
-        noise = rounding_error(weight, bias, size, ROUNDING)
+        noise = rounding_error(weight, bias, size, rounding)
         if layer == len(ensemble.slopes):
             break
         linear = torch.bmm(linear.flatten(1, 2), weight.mT).view(n_networks, n_boxes, n_in + 1, weight.shape[1])
         linear[:, :, 0] += bias[:, None]
         rest = torch.baddbmm(noise, rest, weight.abs().mT)
         spread = linear[:, :, 1:].abs().sum(2) + rest
-        found = lines(ensemble, layer, (linear[:, :, 0] - spread, linear[:, :, 0] + spread), "chord")
+        hidden.append((linear[:, :, 0] - spread, linear[:, :, 0] + spread))
+        found = lines(ensemble, layer, hidden[-1], "chord", rounding)
         slope = found.lower_slope
         offset, error = (found.upper_offset + found.lower_offset) / 2, (found.upper_offset - found.lower_offset) / 2
         kept.append((noise, slope, offset, error))
@@ -212,7 +232,7 @@ def bands(ensemble: Ensemble, centre: Tensor, half: Tensor, rows: Tensor, offset
         linear[:, :, 0] += offset
         rest = torch.addcmul(error, slope.abs(), rest)
         size = linear.abs().sum(2) + rest
-    value, error, rounding = offsets, torch.zeros_like(offsets), torch.zeros_like(offsets)
+    value, error, blur = offsets, torch.zeros_like(offsets), torch.zeros_like(offsets)
     for layer in reversed(range(len(ensemble.weights))):
         if layer < len(kept):
             noise, slope, offset, left = kept[layer]
@@ -220,11 +240,11 @@ def bands(ensemble: Ensemble, centre: Tensor, half: Tensor, rows: Tensor, offset
             error = error + (rows.abs() @ left[..., None])[..., 0]
             rows = rows * slope[:, :, None]
         value = value + torch.bmm(rows.flatten(1, 2), ensemble.biases[layer][..., None]).view(offsets.shape)
-        rounding = rounding + (rows.abs() @ noise[..., None])[..., 0]
+        blur = blur + (rows.abs() @ noise[..., None])[..., 0]
         rows = torch.bmm(rows.flatten(1, 2), ensemble.weights[layer]).view(
             *rows.shape[:3], ensemble.weights[layer].shape[2]
         )
-    return Bands(value + (rows @ centre[..., None])[..., 0], rows, error + rounding, rounding)
+    return Bands(value + (rows @ centre[..., None])[..., 0], rows, error + blur, blur, hidden)
 
 
 class Search:
@@ -322,7 +342,7 @@ class Search:
         arrays = (centre, half, self.rows[point], self.offsets[point])
         padded = [array.new_zeros(*shape, *array.shape[1:]).index_put_(place, array) for array in arrays]
         found = bands(self.ensemble, *padded)
-        return Bands(*(part[place] for part in (found.value, found.slope, found.error, found.noise)))
+        return Bands(found.value[place], found.slope[place], found.error[place], found.noise[place])
 
     def places(self, point: Tensor) -> tuple[tuple[Tensor, Tensor], tuple[int, int]]:
         """Where a list of points' members keeps its entries in an array ``[n_networks, most entries of a member]``."""
