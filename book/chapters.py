@@ -9,21 +9,28 @@ import json
 import os
 import platform
 import resource
+import shutil
 import subprocess
 import sys
+import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-import nbformat
 import psutil
 import yaml
 
+# jsonschema, which nbformat and papermill import, would compile a grammar of addresses, for a second, at every start.
+sys.modules.setdefault("rfc3987_syntax", None)  # type: ignore[arg-type]
+
 VOLATILE = ("execution", "papermill", "ExecuteTime")
 """Metadata of a cell that changes at every execution."""
+
+FRAMES = {"EXPLORERS": "frames"}
+"""Environment of the book's chapters: the explorers prepare their frames, because no kernel stands behind the page."""
 
 
 class BuildError(Exception):
@@ -72,6 +79,8 @@ def files_below(folder: Path, *endings: str) -> list[Path]:
 
 def read_notebook(path: Path) -> Any:
     """A notebook, its cells and their metadata as attributes."""
+    import nbformat  # not above: a job that goes well reads no notebook
+
     return nbformat.read(path, as_version=4)  # type: ignore[no-untyped-call]
 
 
@@ -91,16 +100,28 @@ def parameter_file(root: Path, chapter: str, preset: str) -> Path:
 
 def chapter_key(root: Path, chapter: str, preset: str) -> str:
     """The hash of everything the executed chapter depends on; its stored outputs are not among it."""
+    files = [parameter_file(root, chapter, preset), *files_below(root / "results")]
+    return content_key(root, chapter, preset, files=files)
+
+
+def content_key(root: Path, chapter: str, *given: Any, files: Iterable[Path] = ()) -> str:
+    """The hash of a notebook's cells without their outputs, of the code and packages they use, and of what is given.
+
+    Args:
+        root: the project's folder.
+        chapter: name of the notebook without its ending.
+        *given: plain data that the result depends on as well, say parameters.
+        files: files that it depends on as well.
+    """
     notebook = read_notebook(root / "notebooks" / f"{chapter}.ipynb")
     cells = [(c.cell_type, c.source, lasting(c.metadata)) for c in notebook.cells]
-    files = file_hash(
-        parameter_file(root, chapter, preset),
+    hashes = file_hash(
+        *files,
         *files_below(root / "helpers", ".py", ".yaml", ".cpp"),
-        *files_below(root / "results"),
         root / "requirements.txt",
         root / "constraints.txt",
     )
-    whole = json.dumps([cells, files, platform.python_version(), preset], sort_keys=True)
+    whole = json.dumps([cells, hashes, platform.python_version(), *given], sort_keys=True)
     return hashlib.sha256(whole.encode()).hexdigest()
 
 
@@ -122,6 +143,9 @@ def execute(
     *,
     limit: float,
     extra: Mapping[str, Any] | None = None,
+    key: str | None = None,
+    variables: Mapping[str, str] = FRAMES,
+    keep: Path | None = None,
 ) -> Record:
     """Execute a chapter into `output`, with its record beside it, or leave both as they are.
 
@@ -132,12 +156,16 @@ def execute(
         output: where the executed notebook goes.
         limit: seconds after which the execution is stopped.
         extra: parameters on top of the preset's.
+        key: what the record says the result was made from; by default the `chapter_key` of the preset.
+        variables: environment variables of the chapter's process on top of those of `environment`.
+        keep: where the partly executed notebook goes if a cell fails or the time is up.
 
     Raises:
         BuildError: a cell failed or the time is up; the text names the chapter, the cell and the error.
     """
     parameters = yaml.safe_load(parameter_file(root, chapter, preset).read_text()) or {} if preset else {}
-    key = chapter_key(root, chapter, preset) if preset else ""
+    if key is None:
+        key = chapter_key(root, chapter, preset) if preset else ""
     output.parent.mkdir(parents=True, exist_ok=True)
     partial = output.with_name(f".{output.stem}.{os.getpid()}.ipynb")
     measured = partial.with_suffix(".measured")
@@ -148,7 +176,7 @@ def execute(
         "cwd": str(root / "notebooks"),
         "parameters": {**parameters, **(extra or {})},
     }
-    child = subprocess.Popen([sys.executable, __file__, json.dumps(job)], env=environment(root))
+    child = subprocess.Popen([sys.executable, __file__, json.dumps(job)], env={**environment(root), **variables})
     try:
         child.wait(limit)
         killed = {"error": "its process was killed"}
@@ -171,6 +199,9 @@ def execute(
         stop(child)
         raise
     finally:
+        if keep and partial.is_file():  # a whole one has been moved to its place
+            keep.parent.mkdir(parents=True, exist_ok=True)
+            shutil.move(partial, keep)
         partial.unlink(missing_ok=True)
         measured.unlink(missing_ok=True)
 
@@ -178,8 +209,7 @@ def execute(
 def environment(root: Path) -> dict[str, str]:
     """Environment variables of chapters and of Sphinx: both find `helpers` of the project they build."""
     path = os.pathsep.join(filter(None, [str(root), os.environ.get("PYTHONPATH")]))
-    # EXPLORERS=frames: the explorers prepare their frames, because no kernel stands behind the page.
-    return {**os.environ, "EXPLORERS": "frames", "PYTHONPATH": path}
+    return {**os.environ, "PYTHONPATH": path}
 
 
 def stop(child: subprocess.Popen[bytes]) -> None:
@@ -187,6 +217,22 @@ def stop(child: subprocess.Popen[bytes]) -> None:
     for process in [*psutil.Process(child.pid).children(recursive=True), psutil.Process(child.pid)]:
         process.kill()
     child.wait()
+
+
+def end_with_parent() -> None:
+    """Kill this process, and what it started, soon after its parent is gone: nobody would collect the result.
+
+    A run that is killed takes no leave of its children, and a chapter may compute for hours.
+    """
+    parent = os.getppid()
+
+    def watch() -> None:
+        while os.getppid() == parent:
+            time.sleep(0.5)
+        for process in [*psutil.Process().children(recursive=True), psutil.Process()]:
+            process.kill()
+
+    threading.Thread(target=watch, daemon=True).start()
 
 
 def failure_text(chapter: str, partial: Path, reason: str) -> str:
@@ -217,6 +263,7 @@ def failure_text(chapter: str, partial: Path, reason: str) -> str:
 
 def main() -> None:
     """Execute the notebook described by the JSON argument; runs in the chapter's own process."""
+    end_with_parent()
     import papermill
 
     job = json.loads(sys.argv[1])

@@ -1,6 +1,6 @@
 """Build the book: execute its chapters, stage them with the prose, and let Jupyter Book make the pages.
 
-`make book`, `make results` and `make outputs` call this file. A chapter is executed again only when something
+`make book` and `make outputs` call this file. A chapter is executed again only when something
 its result depends on has changed, and the pages in book/_build/html are replaced only by a build that went well.
 """
 
@@ -33,9 +33,6 @@ QUICK_LIMIT, LONG_LIMIT = 600.0, 3 * 3600.0
 
 CHECKED = "nbval-check-output"
 """Tag of the cells whose output is kept in git and compared by nbval."""
-
-PERFORMANCE = {"<!-- table -->": "benchmarks/training.md", "<!-- attacks -->": "benchmarks/attacks.md"}
-"""What `make bench` measured last, by its place on the performance page."""
 
 VENDORED = {
     "@jupyter-widgets/html-manager/dist/embed.js": "widgets",
@@ -115,9 +112,13 @@ def stage(root: Path, done: Iterable[Chapter], status: str, source: Path) -> Non
     fill(source / "book/status.md", "<!-- chapters -->", status)
     fill(source / "book/api.md", "<!-- modules -->", api_sections(root))
     fill_report(root, source / "book/replication-report.md")
-    for marker, measured in PERFORMANCE.items():
-        if (root / measured).is_file():
-            fill(source / "book/performance.md", marker, (root / measured).read_text())
+    for measured in benchmarks(root):
+        fill(source / "book/performance.md", f"<!-- {measured.stem} -->", measured.read_text())
+
+
+def benchmarks(root: Path) -> list[Path]:
+    """What `make bench` measured last; each file has its place on the performance page, marked by its name."""
+    return sorted((root / "benchmarks").glob("*.md"))
 
 
 def without_repetition(notebook: Any) -> Any:
@@ -245,7 +246,7 @@ def pages_key(root: Path, done: Iterable[Chapter]) -> str:
         *chapters.files_below(root / "book/assets"),
         *chapters.files_below(root / "helpers", ".py", ".yaml"),
         *chapters.files_below(root / "results", ".nc"),
-        *(root / measured for measured in PERFORMANCE.values()),
+        *benchmarks(root),
     )
     whole = json.dumps([files, has_vendored(root), [c.record.digest for c in done]])
     return hashlib.sha256(whole.encode()).hexdigest()
@@ -297,17 +298,6 @@ def make_book(root: Path, preset: str) -> None:
     print(f"The book {'is ready' if new else 'was up to date'}: {address}")
 
 
-def make_results(root: Path, preset: str) -> None:
-    """Execute every chapter with `save_results=True`, which makes it write its files under results/."""
-    done = []
-    for name in chapter_names(root):
-        print(f"{name}: computing its results with the preset {preset} ...", flush=True)
-        output = root / "book/_build/results" / preset / f"{name}.ipynb"
-        record = chapters.execute(root, name, preset, output, limit=LONG_LIMIT, extra={"save_results": True})
-        done.append(Chapter(record, output, fresh=True))
-    print(f"\n{table(done)}")
-
-
 def make_outputs(root: Path) -> None:
     """Execute every notebook with its defaults; keep the checked cells' outputs in git's copy of it."""
     for notebook in sorted((root / "notebooks").glob("*.ipynb")):
@@ -339,14 +329,14 @@ def keep_checked(notebook: Any) -> Any:
 def main() -> None:
     """Do what the command line asks; a failure is one block of text and exit code 1."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
-    parser.add_argument("target", choices=["book", "results", "outputs"])
+    parser.add_argument("target", choices=["book", "outputs"])
     parser.add_argument("--preset", default="quick", help="a folder below notebooks/params")
     arguments = parser.parse_args()
     try:
         if arguments.target == "outputs":
             make_outputs(ROOT)
         else:
-            {"book": make_book, "results": make_results}[arguments.target](ROOT, arguments.preset)
+            make_book(ROOT, arguments.preset)
     except BuildError as error:
         sys.exit(f"\n{error}\n\nThe pages of the last good build, if there was one, are as they were.")
 

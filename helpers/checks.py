@@ -11,6 +11,7 @@ import math
 import operator
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
@@ -136,6 +137,21 @@ class Flag:
         """See `Rule`."""
         if not isinstance(value, bool):
             raise TypeError(_refusal(name, self.allowed, value))
+        return value
+
+
+@dataclass(frozen=True)
+class Folder:
+    """The path of a folder that exists; a relative one is read from where the notebook runs."""
+
+    allowed: str = "the path of an existing folder"
+
+    def __call__(self, name: str, value: Any) -> str:
+        """See `Rule`."""
+        if not isinstance(value, str):
+            raise TypeError(_refusal(name, self.allowed, value))
+        if not Path(value).is_dir():
+            raise ValueError(_refusal(name, self.allowed, value))
         return value
 
 

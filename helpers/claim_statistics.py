@@ -119,6 +119,11 @@ def magnitude(results: xr.Dataset, measure: str) -> xr.DataArray:
     return abs(results[measure])
 
 
+def share(results: xr.Dataset, measure: str) -> xr.DataArray:
+    """The measure itself, which says yes (1) or no (0) of each network; its interval is the exact one of a share."""
+    return results[measure]
+
+
 def mean(results: xr.Dataset, measure: str) -> xr.DataArray:
     """The measure itself."""
     return results[measure]
@@ -140,6 +145,7 @@ STATISTICS: Mapping[str, Callable[[xr.Dataset, str], xr.DataArray]] = {
         width_needed,
         setbacks,
         magnitude,
+        share,
         mean,
     )
 }

@@ -60,6 +60,7 @@ class Claim:
         why: what explains a verdict that differs from the study's, with ``{0}``, ``{1}``, … in place of the intervals
             of the cases, in their order.
         why_as_coded: the same for the study as coded.
+        quick_seeds: from how many seeds the preset quick, too, can tell; None where it can't.
     """
 
     id: str
@@ -72,6 +73,7 @@ class Claim:
     parts: tuple[Part, ...]
     why: str = ""
     why_as_coded: str = ""
+    quick_seeds: int | None = None
 
     @property
     def protocols(self) -> tuple[str, ...]:
@@ -136,18 +138,19 @@ def load_claims(results: str | None = None) -> dict[str, Claim]:
     return claims
 
 
-def decide_all(name: str, results: xr.Dataset) -> list[Verdict]:
+def decide_all(name: str, results: xr.Dataset, *, quick: bool = False) -> list[Verdict]:
     """Decide every claim that these results decide, under every protocol it knows, in the order of the claims.
 
     Args:
         name: of the results.
         results: see `decide`.
+        quick: see `decide`.
     """
     claims = load_claims(name).values()
-    return [decide(claim, results, protocol) for claim in claims for protocol in claim.protocols]
+    return [decide(claim, results, protocol, quick=quick) for claim in claims for protocol in claim.protocols]
 
 
-def decide(claim: Claim, results: xr.Dataset, protocol: str = AS_WRITTEN) -> Verdict:
+def decide(claim: Claim, results: xr.Dataset, protocol: str = AS_WRITTEN, *, quick: bool = False) -> Verdict:
     """Decide a claim from results, by its own rule.
 
     Args:
@@ -155,6 +158,7 @@ def decide(claim: Claim, results: xr.Dataset, protocol: str = AS_WRITTEN) -> Ver
         results: labelled arrays with a dimension ``seed`` and those that the claim's parts name; of an
             ``epoch`` dimension the last entry counts.
         protocol: which of the claim's parts count, those of the study as written or as coded.
+        quick: be content with as many seeds as the claim asks of the preset quick.
 
     Returns:
         The verdict; ``cannot be tested`` if something the claim needs is missing from the results.
@@ -164,14 +168,17 @@ def decide(claim: Claim, results: xr.Dataset, protocol: str = AS_WRITTEN) -> Ver
     """
     if protocol not in claim.protocols:
         raise ValueError(f"protocol must be one that {claim.id} has, {list(claim.protocols)}, got {protocol!r}.")
+    wanted = claim.quick_seeds if quick else claim.seeds
+    if wanted is None:
+        return Verdict(claim, protocol, CANNOT, "a quick run cannot tell", ())
     cases: list[Case] = []
     for part in (part for part in claim.parts if part.protocol == protocol):
         try:
             values = _per_seed(part, results)
         except KeyError as error:
             return Verdict(claim, protocol, CANNOT, f"the results lack what {part.label!r} needs: {error.args[0]}", ())
-        if values.sizes["seed"] < claim.seeds:
-            few = f"{values.sizes['seed']} seeds, where the rule asks for {claim.seeds}"
+        if values.sizes["seed"] < wanted:
+            few = f"{values.sizes['seed']} seeds, where the rule asks for {wanted}"
             return Verdict(claim, protocol, CANNOT, few, ())
         flat = values.stack(case=list(part.cases)) if part.cases else values.expand_dims("case", axis=1)
         for i in range(flat.sizes["case"]):
@@ -184,12 +191,13 @@ def decide(claim: Claim, results: xr.Dataset, protocol: str = AS_WRITTEN) -> Ver
 
 
 def _decide_case(part: Part, where: Mapping[str, Any], values: np.ndarray[Any, Any]) -> Case:
-    interval = share_interval(values) if np.isin(values, (0, 1)).all() else bootstrap_interval(values)
+    share = part.statistic == "share"
+    interval = share_interval(values) if share else bootstrap_interval(values)
     above, below = part.expect.get("above", -np.inf), part.expect.get("below", np.inf)
     # The null value nearest to the claim; of an equivalence claim the distance from its middle is given.
     null = above if np.isinf(below) else below if np.isinf(above) else (above + below) / 2
     holds = bool(interval.low > above and interval.high < below)
-    p = one_sided_p(values, above=above, below=below)
+    p = one_sided_p(values, above=above, below=below, share=share)
     return Case(part, where, interval, effect_size(values, null=null), p, holds)
 
 

@@ -36,11 +36,12 @@ class Report:
         return sum(one.verdict == verdict for one in self.verdicts)
 
 
-def load_report(folder: str | Path) -> Report:
+def load_report(folder: str | Path, *, quick: bool = False) -> Report:
     """Decide every claim from the results in a folder; claims whose results are not there cannot be tested.
 
     Args:
         folder: with one netCDF file for each set of results.
+        quick: whether the results are of the preset quick, see `claims.decide`.
 
     Raises:
         ValueError: a file is not whole.
@@ -52,7 +53,7 @@ def load_report(folder: str | Path) -> Report:
         if path.is_file():
             stored = results.load(path)
             made_by[name] = results.made_by(stored)
-            verdicts += claims.decide_all(name, stored)
+            verdicts += claims.decide_all(name, stored, quick=quick)
         else:
             reason = f"there are no results {path.name}"
             verdicts += [

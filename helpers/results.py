@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import platform
 import subprocess
 from collections.abc import Mapping
@@ -30,7 +31,7 @@ def provenance(parameters: Mapping[str, Any], *, wall_seconds: float) -> dict[st
 
     Returns:
         Parameters, wall time, time of day (UTC), versions, the commit (None outside git) and whether the
-        tree had uncommitted changes, and the machine's processor and number of cores.
+        tree had uncommitted changes, and the machine's processor and how many of its cores the run could use.
     """
 
     def git(*arguments: str) -> str | None:
@@ -48,8 +49,14 @@ def provenance(parameters: Mapping[str, Any], *, wall_seconds: float) -> dict[st
         | {name: version(name) for name in ("torch", "numpy", "scipy", "xarray")},
         "commit": git("rev-parse", "HEAD"),
         "uncommitted_changes": bool(git("status", "--porcelain", "--", ":/helpers", ":/notebooks")),
-        "machine": {"processor": platform.machine(), "cores": psutil.cpu_count()},
+        "machine": {"processor": platform.machine(), "cores": _usable_cores()},
     }
+
+
+def _usable_cores() -> int:
+    """The machine's cores, or fewer if OMP_NUM_THREADS says so: it is what a run beside others is held to."""
+    cores, limit = psutil.cpu_count() or 1, os.environ.get("OMP_NUM_THREADS", "")
+    return min(cores, int(limit)) if limit.isdigit() and int(limit) else cores
 
 
 def save(results: xr.Dataset, path: str | Path, made_by: Mapping[str, Any]) -> None:

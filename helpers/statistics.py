@@ -145,17 +145,17 @@ def effect_size(values: ArrayLike, *, null: float = 0.0) -> float:
     return distance / spread * (1 - 3 / (4 * (n - 1) - 1))
 
 
-def one_sided_p(values: ArrayLike, *, above: float = -np.inf, below: float = np.inf) -> float:
+def one_sided_p(values: ArrayLike, *, above: float = -np.inf, below: float = np.inf, share: bool = False) -> float:
     """Probability of a mean at least as far inside two bounds, if the truth lay on one of them.
 
     Student's t test of one side for each finite bound, of which the larger p counts (for two bounds, the test of
-    equivalence by two one-sided tests); for zeros and ones the exact binomial test. Values that do not vary are
-    certain.
+    equivalence by two one-sided tests); of a share the exact binomial test. Values that do not vary are certain.
 
     Args:
         values: one value for each seed, ``[n]``, at least 2, all finite.
         above: lower bound.
         below: upper bound.
+        share: whether the values are zeros and ones, and their mean a share.
 
     Raises:
         ValueError: fewer than two values, values that are not finite, or no bound.
@@ -169,10 +169,9 @@ def one_sided_p(values: ArrayLike, *, above: float = -np.inf, below: float = np.
     bounds = [(bound, side) for bound, side in ((above, "greater"), (below, "less")) if np.isfinite(bound)]
     if not bounds:
         raise ValueError(f"above or below must be finite, got {above!r} and {below!r}.")
-    flags = np.isin(array, (0, 1)).all()
     return max(
         float(stats.binomtest(int(array.sum()), len(array), bound, alternative=side).pvalue)
-        if flags and 0 <= bound <= 1
+        if share
         else _one_sided_t(array, bound, side)
         for bound, side in bounds
     )

@@ -135,17 +135,6 @@ def test_unknown_preset_is_answered_with_the_known_ones(root):
         make.execute_chapters(root, "huge")
 
 
-def test_results_are_computed_with_save_results(root):
-    write_notebook(root, "save_results = False", "print(save_results)")
-    notebook = nbformat.read(root / "notebooks/one.ipynb", as_version=4)
-    notebook.cells[1].source += "\nsave_results = False  # whether to write the results"
-    del notebook.cells[2]
-    nbformat.write(notebook, root / "notebooks/one.ipynb")
-    make.make_results(root, "quick")
-    executed = nbformat.read(root / "book/_build/results/quick/one.ipynb", as_version=4)
-    assert executed.cells[-1].outputs[0].text == "True\n"
-
-
 def test_outputs_keeps_those_of_checked_cells_alone(root):
     write_notebook(root, "print(n)", "print(n + 1)")
     path = root / "notebooks/one.ipynb"
@@ -206,14 +195,14 @@ def test_parameters_are_shown_twice_only_where_they_differ(own, injected, kept):
     assert [cell.source for cell in notebook.cells] == [own, *([injected] if kept else []), "n"]
 
 
-@pytest.mark.parametrize("marker", make.PERFORMANCE)
-def test_measured_speed_is_put_on_its_page(root, marker):
-    measured = root / make.PERFORMANCE[marker]
-    measured.parent.mkdir()
-    measured.write_text("| N | ms |\n|--:|--:|\n| 1 | 2 |\n")
-    (root / "book/performance.md").write_text(f"# Speed\n\n{marker}\n")
+def test_measured_speed_is_put_on_its_page(root):
+    (root / "benchmarks").mkdir()
+    (root / "benchmarks/training.md").write_text("| N | ms |\n|--:|--:|\n| 1 | 2 |\n")
+    (root / "benchmarks/engine.md").write_text("Two cores.\n")
+    (root / "book/performance.md").write_text("# Speed\n\n<!-- training -->\n\nThen\n\n<!-- engine -->\n")
     make.stage(root, [run(root)], "", root / "staged")
-    assert "| 1 | 2 |" in (root / "staged/book/performance.md").read_text()
+    page = (root / "staged/book/performance.md").read_text()
+    assert page.index("| 1 | 2 |") < page.index("Then") < page.index("Two cores.")
     before = make.pages_key(root, [])
-    measured.write_text("faster\n")
+    (root / "benchmarks/engine.md").write_text("Four cores.\n")
     assert make.pages_key(root, []) != before

@@ -49,7 +49,8 @@ def rough(a, k, e, s):
 
 
 # Values that make a part of a rule hold or fail: a level, a rise along a dimension of numbers, a lead of the first
-# label of a contrast, a bend at the last entanglement. A search over these shows that each part can go either way.
+# label of a contrast, its turn along the widths, its bend at the last entanglement. A search over these shows that each
+# part can go either way.
 LEVELS = (-500, -5, -0.5, 0.0001, 0.004, 0.03, 0.15, 0.3, 0.7, 0.97, 5, 500)
 SIZES = (-9, -1, -0.3, -0.06, -0.01, 0, 0.01, 0.06, 0.3, 1, 9)
 
@@ -78,11 +79,16 @@ def synthetic(claim, part, recipes):
         elif kind == "bend":
             last = values["entanglement"] == values["entanglement"].max()
             values = values + size * last * (values[dim] == part.contrast[dim][0])
+        elif kind == "turn":
+            along = xr.DataArray(np.arange(values.sizes["width"]), dims="width")
+            values = values + size * along * (values[dim] == part.contrast[dim][0])
         elif kind == "noise":
             noise = noise * size * 100
         data[name] = level + values + noise * 0.001 * max(abs(level), abs(size))
         if part.statistic == "share_due_to_smallest":
             data[name] = abs(data[name])  # it takes logarithms
+        elif part.statistic == "share":
+            data[name] = (data[name] > 0).astype(float)
     return xr.Dataset(data)
 
 
@@ -95,6 +101,8 @@ def recipes_for(claim, part):
         yield from (("lead", d, level, s) for d in part.contrast for s in SIZES)
         if "entanglement" in dims:
             yield from (("bend", d, level, s) for d in part.contrast for s in SIZES)
+        if "width" in dims:
+            yield from (("turn", d, level, s) for d in part.contrast for s in SIZES)
         yield ("noise", None, level, 1)
 
 
@@ -104,7 +112,7 @@ def verdicts_of(claim, part):
     for first in recipes_for(claim, part):
         for second in recipes_for(claim, part) if len(names) > 1 else [first]:
             recipes = {name: first if i == 0 else second for i, name in enumerate(names)}
-            found.setdefault(decide(alone, synthetic(claim, part, recipes)).verdict, recipes)
+            found.setdefault(decide(alone, synthetic(claim, part, recipes), part.protocol).verdict, recipes)
             if {REPRODUCED, NOT_REPRODUCED} <= set(found):
                 return found
     return found
@@ -195,6 +203,18 @@ def test_text_and_code_of_a_study_have_a_verdict_each():
     assert table.count("As they did it") == table.count("Slope;") == 1
 
 
+def test_only_a_share_has_the_interval_of_a_share():
+    data = xr.Dataset({"m": array(lambda a, k, e, s: 0.0, seeds=20)})
+    never = one_claim(statistic="share", cases=[], select={"activation": ["relu"], "layer": [1]}, expect={"below": 0.2})
+    data = data.isel(entanglement=[0])
+    (case,) = decide(never, data).cases
+    assert (case.interval.low, case.holds) == (0, True)
+    assert case.interval.high == pytest.approx(0.168, abs=1e-3)  # twenty times no does not mean never
+    (part,) = never.parts
+    (case,) = decide(replace(never, parts=(replace(part, statistic="mean"),)), data).cases
+    assert (case.interval.low, case.interval.high) == (0, 0)  # of a measure that is zero everywhere it does
+
+
 def test_cases_of_a_claim_are_corrected_as_a_family():
     noise = np.random.default_rng(0).normal(size=20)
     values = [noise - noise.mean() + shift for shift in (0.5, 0.5, 0.5, 9.0)]
@@ -225,7 +245,7 @@ def test_committed_results_decide_every_claim_as_the_notebook_prints_it(name):
     found = decide_all(name, stored)
     assert CANNOT not in {verdict.verdict for verdict in found}
     notebooks = [nbformat.read(path, 4) for path in (ROOT / "notebooks").glob("*.ipynb")]
-    (notebook,) = (n for n in notebooks if any(f"results/{name}.nc" in cell.source for cell in n.cells))
+    (notebook,) = (n for n in notebooks if any(f"/{name}.nc" in cell.source for cell in n.cells))
     printed = "".join(output.get("text", "") for cell in notebook.cells for output in cell.get("outputs", []))
     for verdict in found:
         assert verdict_lines([verdict]) in printed.splitlines()

@@ -22,7 +22,7 @@ ORDER = (
     ("gradient_attacks", "search_attacks"),
     ("robust_accuracy", "robustness", "property_training"),
     ("sweeps", "results", "statistics", "claim_statistics"),
-    ("treatment",),
+    ("treatment", "gathering"),
     ("robustness_study", "digit_robustness", "comparisons"),
     ("claims",),
     ("report",),

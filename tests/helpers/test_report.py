@@ -8,11 +8,16 @@ from pathlib import Path
 import numpy as np
 import pytest
 import xarray as xr
+import yaml
 
 from helpers import report, results
 from helpers.__main__ import main
-from helpers.claims import CANNOT, NOT_REPRODUCED, PARTLY, Claim, Part, decide, load_claims
+from helpers.claims import CANNOT, NOT_REPRODUCED, PARTLY, REPRODUCED, Claim, Part, decide, load_claims
+from helpers.datasets import spirals
 from helpers.report import Report, decisive, explained, load_report
+from helpers.sweeps import spiral_sweep
+from helpers.training import Training
+from helpers.treatment import mapping_results
 
 ROOT = Path(__file__).parents[2]
 
@@ -155,3 +160,51 @@ def test_command_line_refuses_in_a_sentence(capsys, tmp_path):
     with pytest.raises(SystemExit):
         main(["claims", "--results", str(tmp_path)])
     assert "path must be a whole netCDF file" in capsys.readouterr().err
+
+
+def preset(notebook):
+    return yaml.safe_load((ROOT / f"notebooks/params/quick/{notebook}.yaml").read_text())
+
+
+def rerun_weight_norms():
+    chosen = preset("01_weight_norms")
+    seeds = range(chosen["n_networks"])
+    training = Training(epochs=chosen["epochs"], batch_size=chosen["batch_size"])
+    sweep = spiral_sweep(
+        activations=["tanh", "relu"], entanglements=chosen["entanglements"], seeds=seeds, training=training
+    )
+    return sweep.weight_results()
+
+
+def rerun_class_treatment():
+    chosen = preset("02_class_treatment")
+    sweep = spiral_sweep(
+        activations=["tanh", "relu"],
+        entanglements=[chosen["mapping_entanglement"]],
+        seeds=range(chosen["n_mappings"]),
+        hidden_layers=1,
+        width=2,
+        training=Training(epochs=chosen["mapping_epochs"], batch_size=chosen["batch_size"]),
+    )
+    return mapping_results(sweep, spirals(chosen["mapping_entanglement"]))
+
+
+@pytest.mark.parametrize(
+    ("rerun", "ids"), [(rerun_weight_norms, ("T02", "T03", "T05", "T09")), (rerun_class_treatment, ("T14",))]
+)
+def test_a_quick_run_gives_the_committed_verdicts(rerun, ids, committed):
+    """Not the same numbers: fewer seeds, fewer epochs, another processor; the same words."""
+    again, known = rerun(), load_claims()
+    for verdict in committed.verdicts:
+        if verdict.claim.id in ids:
+            found = decide(known[verdict.claim.id], again, verdict.protocol, quick=True)
+            assert (found.claim.id, found.verdict) == (verdict.claim.id, verdict.verdict), found.reason
+
+
+def test_a_quick_run_decides_only_what_it_can():
+    stored = values(3)
+    assert decide(claim(), stored, quick=True).reason == "a quick run cannot tell"
+    clear = replace(claim(), seeds=99, quick_seeds=20)
+    assert decide(clear, stored).verdict == CANNOT
+    assert decide(clear, stored, quick=True).verdict == REPRODUCED
+    assert decide(replace(clear, quick_seeds=21), stored, quick=True).reason == "20 seeds, where the rule asks for 21"

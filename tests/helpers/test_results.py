@@ -11,6 +11,7 @@ from pathlib import Path
 
 import netCDF4
 import numpy as np
+import psutil
 import pytest
 import torch
 import xarray as xr
@@ -150,6 +151,12 @@ def test_provenance_tells_what_it_promises():
     assert set(made["machine"]) == {"processor", "cores"}
     assert made["machine"]["cores"] >= 1
     assert json.loads(json.dumps(made)) == made
+
+
+@pytest.mark.parametrize(("limit", "cores"), [("1", 1), ("99999", None), ("0", None), ("", None), ("2,1", None)])
+def test_cores_are_those_that_the_run_is_held_to(monkeypatch, limit, cores):
+    monkeypatch.setenv("OMP_NUM_THREADS", limit)
+    assert provenance({}, wall_seconds=0)["machine"]["cores"] == (cores or psutil.cpu_count())
 
 
 @needs_git

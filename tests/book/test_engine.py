@@ -1,0 +1,278 @@
+"""Results as a user asks for them: grids and presets run, resume, fail, and survive being killed at any moment."""
+
+import json
+import os
+import random
+import shutil
+import signal
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+
+import chapters
+import engine
+import grids
+import jobs
+import psutil
+import pytest
+import yaml
+from throwaway import WORK, write_notebook, write_project
+
+from helpers import results
+
+PROJECT = Path(__file__).parents[2]
+PROFILE = PROJECT / "workflow/profiles/slurm"
+GRID = {"notebook": "one", "grid": {"n": [1, 2], "rate": [0.5, 2.0]}}
+
+pytestmark = pytest.mark.skipif(os.name != "posix", reason="locks and process groups are those of POSIX")
+
+
+def write_grid(root, said=GRID):
+    path = root / "my_grid.yaml"
+    path.write_text(yaml.safe_dump(said, sort_keys=False))
+    return path
+
+
+def start(root, *arguments, **options):
+    """Start the engine in a process group of its own."""
+    path = os.pathsep.join(filter(None, [str(PROJECT), os.environ.get("PYTHONPATH")]))
+    command = [sys.executable, str(PROJECT / "book/engine.py"), "--root", str(root), *map(str, arguments)]
+    options = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "text": True, **options}
+    return subprocess.Popen(command, env={**os.environ, "PYTHONPATH": path}, start_new_session=True, **options)
+
+
+def run(root, *arguments):
+    """Run the engine to its end; returns its exit code and what it said."""
+    process = start(root, *arguments)
+    said, _ = process.communicate(timeout=300)
+    return process.returncode, said
+
+
+def executed(said):
+    """The titles of the jobs that a run executed, by its own account."""
+    return {line.rpartition(":")[0] for line in said.splitlines() if line.startswith("one, ") and line.endswith(" s")}
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory):
+    """A project whose grid has been computed and gathered; tests work on copies of it."""
+    root = write_project(tmp_path_factory.mktemp("finished") / "project")
+    code, said = run(root, "--grid", write_grid(root))
+    assert code == 0, said
+    assert len(executed(said)) == 4
+    return root
+
+
+@pytest.fixture
+def project(tmp_path, finished):
+    """A copy of the finished project; keys do not depend on where a project lies."""
+    return shutil.copytree(finished, tmp_path / "project")
+
+
+def plan(root):
+    return grids.grid_plan(root, root / "my_grid.yaml")
+
+
+def test_grid_is_gathered_into_one_labelled_data_set(finished):
+    whole = results.load(finished / "my_grid.one.nc")
+    assert whole["value"].dims == ("n", "rate", "seed")
+    assert whole["value"].values.tolist() == [[[1, 1], [4, 1]], [[2, 2], [8, 2]]]
+    made = results.made_by(whole)
+    assert made["grid"] == GRID
+    for job, chosen in zip(made["jobs"], [{"n": n, "rate": r} for n in (1, 2) for r in (0.5, 2.0)], strict=True):
+        assert job["chosen"] == chosen
+        assert job["given"] == {**chosen, "names": ["a"]}
+        assert job["parameters"]["seeds"] == [0, 1]
+        assert {"versions", "commit", "machine", "wall_seconds", "finished"} <= set(job)
+        assert job["seconds"] > 0
+        assert job["threads"] == max(1, engine.cores_here() // 4)
+
+
+def test_same_command_again_executes_nothing_and_gathers_the_same(project):
+    before = results.load(project / "my_grid.one.nc")
+    (project / "my_grid.one.nc").unlink()
+    code, said = run(project, "--grid", project / "my_grid.yaml")
+    assert (code, executed(said)) == (0, set())
+    assert results.load(project / "my_grid.one.nc").equals(before)
+
+
+def test_only_what_is_new_or_damaged_is_executed(project):
+    first = plan(project).jobs[0]
+    damaged = jobs.store(project, "one", first.key) / "results/one.nc"
+    damaged.write_bytes(damaged.read_bytes()[:-100])
+    write_grid(project, {"notebook": "one", "grid": {"n": [1, 2, 3], "rate": [0.5]}})
+    code, said = run(project, "--grid", project / "my_grid.yaml")
+    assert code == 0, said
+    assert executed(said) == {"one, n = 1, rate = 0.5", "one, n = 3, rate = 0.5"}
+    assert results.load(project / "my_grid.one.nc")["value"].values.tolist() == [[[1, 1]], [[2, 2]], [[3, 3]]]
+
+
+def test_failing_job_names_its_parameters_and_keeps_its_notebook_while_others_finish(project):
+    write_grid(project, {"notebook": "one", "grid": {"n": [13, 1, 5], "rate": [0.5]}})
+    (project / "my_grid.one.nc").unlink()
+    code, said = run(project, "--grid", project / "my_grid.yaml")
+    assert code == 1
+    assert executed(said) == {"one, n = 5, rate = 0.5"}
+    assert "Chapter one failed in cell 3, which begins\n    import sys\nValueError: thirteen is unlucky" in said
+    assert "    n = 13\n    rate = 0.5\n" in said
+    assert "1 of 3 jobs are not finished, 1 of them failed." in said
+    kept = Path(said.split("partly executed notebook is ")[1].splitlines()[0])
+    cells = chapters.read_notebook(kept).cells
+    assert [c.outputs[0].evalue for c in cells if c.source == WORK] == ["thirteen is unlucky"]
+    assert not (project / "my_grid.one.nc").exists()
+    # once the notebook is mended, nothing speaks of the failure any more
+    write_grid(project, {"notebook": "one", "grid": {"n": [1, 5], "rate": [0.5]}})
+    code, said = run(project, "--grid", project / "my_grid.yaml")
+    assert (code, executed(said)) == (0, set())
+
+
+def test_notebook_that_writes_nothing_fails(tmp_path):
+    root = write_project(tmp_path / "project")
+    write_notebook(root, 'n: int = 1\nsave_results: bool = False\nresults_folder: str = ""', "print(n)")
+    job = grids.make_job(root, "one", {"n": 1}, {"n": 1})
+    entry = {"chapter": "one", "key": job.key, "title": job.title, "parameters": job.parameters}
+    with pytest.raises(chapters.BuildError, match=r"(?s)wrote no \.nc file.*n = 1.*notebook is "):
+        jobs.run_job(root, entry, threads=1, hours=0.1)
+    assert jobs.stored(root, "one", job.key) is None
+
+
+def test_preset_puts_its_files_into_results_whole_and_only_after_success(tmp_path):
+    root = write_project(tmp_path / "project")
+    shutil.rmtree(root / "results")
+    (root / "notebooks/params/quick/one.yaml").write_text("n: 13\n")
+    code, said = run(root, "--preset", "quick")
+    assert (code, "thirteen is unlucky" in said) == (1, True)
+    assert not list((root / "results").glob("*.nc"))
+    (root / "notebooks/params/quick/one.yaml").write_text("n: 21\n")
+    code, said = run(root, "--preset", "quick")
+    assert code == 0, said
+    written = (root / "results/one.nc").read_bytes()
+    assert results.load(root / "results/one.nc")["value"].values.tolist() == [21, 21]
+    # nothing changed: the files come back without being computed
+    shutil.rmtree(root / "results")
+    code, said = run(root, "--preset", "quick")
+    assert (code, executed(said)) == (0, set())
+    assert (root / "results/one.nc").read_bytes() == written
+
+
+def test_bad_grid_stops_before_anything_runs(project):
+    write_grid(project, {"notebook": "one", "grid": {"m": [1]}})
+    code, said = run(project, "--grid", project / "my_grid.yaml")
+    assert code == 1
+    assert said == "\nmy_grid.yaml: m is not a parameter of one; it takes n, rate, names.\n"
+
+
+def test_slurm_profile_would_submit_every_job_with_its_resources(project):
+    write_grid(project, {"notebook": "one", "hours": 2, "grid": {"n": [1, 2, 3, 4], "rate": [0.5]}})
+    code, said = run(project, "--grid", project / "my_grid.yaml", "--profile", PROFILE, "--dry-run")
+    assert code == 0, said
+    profile = yaml.safe_load((PROFILE / "config.yaml").read_text())
+    assert profile["executor"] == "slurm"
+    assert said.count("rule chapter:") == 2
+    assert said.count(f"threads: {profile['set-threads']['chapter']}\n") == 2
+    assert said.count(f"mem_mb={profile['default-resources']['mem_mb']}") >= 2
+    assert said.count("runtime=130") == 2
+    assert executed(said) == set()
+
+
+def test_two_runs_of_one_grid_do_not_meet(project, monkeypatch):
+    monkeypatch.setattr(engine, "PATIENCE", 0.1)
+    the_plan = plan(project)
+    folder = project / "book/_build/runs" / the_plan.name
+    with jobs.locked(folder / "lock"), pytest.raises(chapters.BuildError, match=f"already, by process {os.getpid()}"):
+        engine.run(project, the_plan, cores=1)
+    engine.run(project, the_plan, cores=1)
+
+
+def test_lock_is_held_by_what_a_killed_run_leaves_behind(tmp_path):
+    with jobs.locked(tmp_path / "lock") as hold:
+        child = subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE, pass_fds=[hold])
+    with pytest.raises(BlockingIOError), jobs.locked(tmp_path / "lock", patience=0):
+        pass
+    child.communicate(b"\n")
+    with jobs.locked(tmp_path / "lock", patience=5):
+        pass
+
+
+def test_job_that_two_runs_want_is_executed_once(tmp_path, monkeypatch):
+    root = write_project(tmp_path / "project")
+    job = grids.make_job(root, "one", {"n": 1}, {"n": 1})
+    entry = {"chapter": "one", "key": job.key, "title": job.title, "parameters": job.parameters}
+    calls = []
+
+    def slowly(root, job, partial, failed, **options):
+        calls.append(partial)
+        time.sleep(0.5)
+        (partial / "job.json").write_text(json.dumps({"key": job["key"], "files": {}}))
+
+    monkeypatch.setattr(jobs, "execute", slowly)
+    threads = [
+        threading.Thread(target=jobs.run_job, args=(root, entry), kwargs={"threads": 1, "hours": 1}) for _ in range(2)
+    ]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(calls) == 1
+    assert jobs.stored(root, "one", job.key)
+
+
+def test_what_a_killed_process_started_ends_soon(tmp_path):
+    child = f"import sys, time; sys.path.insert(0, {str(PROJECT / 'book')!r}); import chapters; "
+    child += "chapters.end_with_parent(); print('ready', flush=True); time.sleep(600)"
+    parent = f"import subprocess, sys; c = subprocess.Popen([sys.executable, '-c', {child!r}]); print(c.pid); "
+    parent += "sys.stdout.flush(); c.wait()"
+    process = subprocess.Popen([sys.executable, "-c", parent], stdout=subprocess.PIPE, text=True)
+    pid = int(process.stdout.readline())
+    assert process.stdout.readline() == "ready\n"
+    process.kill()
+    process.communicate()
+    for _ in range(600):
+        if not psutil.pid_exists(pid) or psutil.Process(pid).status() == psutil.STATUS_ZOMBIE:
+            return
+        time.sleep(0.05)
+    pytest.fail("it is still there")
+
+
+def test_killed_at_ten_random_moments_it_resumes_and_gathers_the_same(project):
+    undisturbed = results.load(project / "my_grid.one.nc")
+    output = project / "my_grid.one.nc"
+    everything = plan(project).jobs
+    stream = random.Random(0)
+
+    def forget():
+        """Take away two of the four jobs, and what was gathered."""
+        output.unlink(missing_ok=True)
+        for job in stream.sample(list(everything), 2):
+            shutil.rmtree(jobs.store(project, "one", job.key), ignore_errors=True)
+
+    forget()
+    begin = time.monotonic()
+    code, said = run(project, "--grid", project / "my_grid.yaml")
+    seconds = time.monotonic() - begin
+    assert (code, len(executed(said))) == (0, 2), said
+    ended = 0
+    for _ in range(10):
+        forget()
+        process = start(project, "--grid", project / "my_grid.yaml")
+        time.sleep(stream.uniform(0, 1.2 * seconds))
+        ended += process.poll() is not None
+        os.killpg(process.pid, signal.SIGKILL)
+        said, _ = process.communicate()
+        assert "already" not in said
+        # whatever is there to be taken for a result is whole, and the one that belongs there
+        for k, job in enumerate(everything):
+            if jobs.stored(project, "one", job.key):
+                found = results.load(jobs.store(project, "one", job.key) / "results/one.nc")
+                assert found["value"].equals(undisturbed["value"].isel(n=k // 2, rate=k % 2, drop=True)), job.title
+        if output.exists():
+            assert results.load(output).equals(undisturbed)
+    assert ended < 10, "every run was over before it could be killed"
+    code, said = run(project, "--grid", project / "my_grid.yaml")
+    assert code == 0, said
+    assert results.load(output).equals(undisturbed)
+    left = [path.name for path in (project / "book/_build/jobs/one").iterdir()]
+    assert sum(name.endswith(".part") for name in left) == 0
+    assert sum(not name.startswith(".") for name in left) == 4
