@@ -128,9 +128,9 @@ def tanh_ahead(robust_accuracy: xr.DataArray) -> xr.DataArray:
     Args:
         robust_accuracy: with dimensions activation and epsilon.
     """
-    ahead = robust_accuracy.sel(activation="tanh", drop=True) > robust_accuracy.sel(activation="relu", drop=True)
-    known = robust_accuracy.notnull().all(["activation", "epsilon"])
-    return ahead.any("epsilon").astype(float).where(known)
+    tanh, relu = (robust_accuracy.sel(activation=name, drop=True) for name in ("tanh", "relu"))
+    known = (tanh.notnull() & relu.notnull()).all("epsilon")
+    return (tanh > relu).any("epsilon").astype(float).where(known)
 
 
 def at(results: xr.Dataset, **where: float) -> xr.Dataset:

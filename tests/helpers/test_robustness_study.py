@@ -130,9 +130,10 @@ def test_boundaries_are_measured_around_each_members_spirals(sweep):
 
 def test_tanh_ahead_asks_for_one_epsilon():
     curves = xr.DataArray(
-        [[[0.9, 0.5], [0.9, 0.5], [np.nan, 0.5]], [[1.0, 0.4], [1.0, 0.5], [1.0, 0.4]]],
+        # of a third activation, trained elsewhere only, nothing is known here
+        [[[0.9, 0.5], [0.9, 0.5], [np.nan, 0.5]], [[1.0, 0.4], [1.0, 0.5], [1.0, 0.4]], [[np.nan] * 2] * 3],
         dims=("activation", "seed", "epsilon"),
-        coords={"activation": ["tanh", "relu"]},
+        coords={"activation": ["tanh", "relu", "abs"]},
     )
     found = tanh_ahead(curves)
     assert found.values[:2].tolist() == [1.0, 0.0]
