@@ -227,3 +227,10 @@ def test_bad_input_is_named(wrong, message):
     good = {"x": torch.zeros(3, 2), "y": torch.zeros(3, dtype=torch.int64), "epsilon": 0.1}
     with pytest.raises(ValueError, match=message):
         certified(Ensemble([2, 3, 2], ["relu"], [0]), **(good | wrong))
+
+
+@pytest.mark.parametrize("output", ["activated", "negated"])
+def test_outputs_that_are_not_linear_are_refused(output):
+    ensemble = Ensemble([2, 3, 2], ["relu"], [0], output=output)
+    with pytest.raises(ValueError, match=f"ensemble must have linear outputs to be bounded, got '{output}' ones"):
+        certified(ensemble, torch.zeros(1, 2), torch.zeros(1, dtype=torch.int64), 0.1)

@@ -12,7 +12,8 @@ from helpers.datasets import spirals
 from helpers.gradient_attacks import GradientAttack
 from helpers.losses import LOSSES
 from helpers.models import Ensemble
-from helpers.property_training import Adversarial, Augmented, Certified, _grown
+from helpers.property_training import Adversarial, Augmented, Certified, _draw, _grown
+from helpers.runs import Run
 from helpers.seeding import torch_stream
 from helpers.steps import Moment, differentiate
 from helpers.training import Training, train
@@ -64,9 +65,6 @@ def test_augmentation_moves_points_within_the_ball(norm):
     spy = type(LOSS)("cross_entropy", loss, classes=True)
     x = x.clamp(-3, 3)
     objective(ensemble, slot_of(ensemble), x, y, spy, moment(1))
-    # The network is undone by looking for the move that explains its logits: draw it again.
-    from helpers.property_training import _draw
-
     move = 0.5 * _draw(norm, x, moment(1).streams)
     length = move.abs().amax(2) if norm == "linf" else move.norm(dim=2)
     assert length.max() <= 0.5
@@ -140,8 +138,6 @@ def test_a_killed_run_goes_on_to_the_same_end(objective, tmp_path, monkeypatch):
     data, file = spirals(3.0, n_per_class=30), tmp_path / "run.pt"
     ensemble, training = Ensemble([2, 6, 2], ["tanh", "relu"], range(2)), Training(epochs=6)
     whole = train(ensemble, data.x, data.y, training, objective=objective, progress=False)
-    from helpers.runs import Run
-
     save = Run.save
 
     def stop(self, path):
