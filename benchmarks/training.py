@@ -160,8 +160,8 @@ def measure(turns: int, epochs: int, sizes: Sequence[int]) -> dict[str, Any]:
     return results
 
 
-def machine(n_threads: int, packages: Sequence[str]) -> dict[str, Any]:
-    """What this was measured on."""
+def machine(n_threads: int, packages: Sequence[str] = ("torch", "jax", "scikit-learn", "numpy")) -> dict[str, Any]:
+    """What this was measured on, with the versions of packages."""
     try:
         lines = Path("/proc/cpuinfo").read_text().splitlines()
         name = next(line.split(":")[1].strip() for line in lines if line.startswith("model name"))

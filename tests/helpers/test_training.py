@@ -577,10 +577,12 @@ def test_device_that_is_not_there():
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU is there")
-def test_gpu_trains_the_same_networks():
+@pytest.mark.parametrize("output", ["linear", "negated"])
+@pytest.mark.parametrize("batch_size", [8, 40])
+def test_gpu_trains_the_same_networks(output, batch_size):
     x, y = own_blobs(4, 40)
-    start = Ensemble(SIZES, ["relu", "tanh", "prelu", "gelu"], range(4))
-    training = Training(epochs=5, batch_size=8)
+    start = Ensemble(SIZES, ["relu", "tanh", "prelu", "gelu"], range(4), output=output)
+    training = Training(epochs=5, batch_size=batch_size)
     there, here = (train(start, x, y, training, device=device) for device in ("cuda", "cpu"))
     assert distance(there.final, here.final) < 1e-3
     torch.testing.assert_close(there.loss, here.loss, rtol=1e-3, atol=1e-4)
