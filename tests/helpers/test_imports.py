@@ -12,6 +12,7 @@ ORDER = (
     ("checks", "files", "seeding"),
     ("datasets", "activations"),
     ("multivariate", "corruption"),
+    ("digits",),
     ("models", "losses", "kernel"),
     ("steps",),
     ("runs",),
