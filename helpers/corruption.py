@@ -186,7 +186,7 @@ class LabelNoise:
             wrong = (index + shift) % len(classes)
         y = data.y.clone()
         y[rows] = torch.from_numpy(classes[wrong[rows]]).to(y.dtype)
-        return Dirty(Dataset(data.x.clone(), y), data, y != data.y)
+        return Dirty(Dataset(data.x, y), data, y != data.y)  # the points, which may be many, are shared
 
 
 def _drawn_rows(n_points: int, share: float, seed: int) -> NDArray[np.int64]:
