@@ -286,7 +286,7 @@ def digit_sweep(
             [seed for *_, seed in members],
             [(one.data.x, one.data.y) for one in sets],
             _with_loss(training, "cross_entropy", decay),
-            observe=_watch(sets, [splits[seed][1] for *_, seed in members]),
+            observe=watch(sets, [splits[seed][1] for *_, seed in members]),
             rate_factor=RATE_FACTOR,
             rate_every=RATE_EVERY,
         )
@@ -295,8 +295,13 @@ def digit_sweep(
     return xr.Dataset({name: _labelled(torch.cat(values, dim=1), axes) for name, values in parts.items()})
 
 
-def _watch(sets: Sequence[Dirty], validation: Sequence[Dataset]) -> Callable[[int, nn.Module], dict[str, float]]:
-    """What to look up after each epoch."""
+def watch(sets: Sequence[Dirty], validation: Sequence[Dataset]) -> Callable[[int, nn.Module], dict[str, float]]:
+    """Return what looks up a network's accuracy and what it has made of right and wrong labels, see `digit_sweep`.
+
+    Args:
+        sets: the training set of each network.
+        validation: the validation set of each.
+    """
 
     def observe(k: int, network: nn.Module) -> dict[str, float]:
         def predicted(x: Tensor) -> Tensor:
@@ -361,6 +366,47 @@ def suspects(
     found = [share_found(score, dirty[seed].rows) for score, (_, seed) in zip(scores, members, strict=True)]
     labelled = _labelled(torch.tensor([found]), axes).isel(epoch=0, drop=True)
     return labelled, dirty[seeds[0]], scores[0]
+
+
+# Those that Sigmoid and Tanh are compared with.
+OTHERS = ("relu", "leaky_relu", "prelu", "elu", "softsign")
+
+
+def collect(
+    rows: xr.Dataset, coded: xr.Dataset, digits: xr.Dataset, large: xr.Dataset, curve: xr.Dataset, found: xr.DataArray
+) -> xr.Dataset:
+    """Put the results of all experiments into one set, as the claims name them.
+
+    Args:
+        rows: from `multivariate_sweep`, as written; with treatment ``"clean"``.
+        coded: the same with batch norm.
+        digits: from `digit_sweep`; its measures and epochs get the name in front, as do those of the next two.
+        large: from `digit_sweep`, with more pictures.
+        curve: from `digit_sweep`, over shares.
+        found: from `suspects`.
+
+    Returns:
+        Besides the measures themselves, of rows ``unexplained``, the error as a share of the variance of y;
+        ``excess``, the error less that on clean rows; ``mse_of_others``, the mean of `OTHERS`; and of digits ``best``,
+        the accuracy of the best epoch. What was not computed of the product of all dimensions is NaN.
+    """
+    parts = [xr.Dataset({"found": found})]
+    for sweep, prefix in ((rows, ""), (coded, "coded_")):
+        mse, clean = sweep["mse"], sweep["mse"].sel(dirt="clean", drop=True)
+        others = [name for name in OTHERS if name in mse["activation"]]
+        measures = {
+            "mse": mse,
+            "unexplained": clean / sweep["variance"],
+            "excess": mse - clean,
+            "mse_of_others": mse.sel(activation=others).mean("activation"),
+            "seen": sweep["seen"],
+        }
+        parts.append(xr.Dataset({f"{prefix}{name}": values for name, values in measures.items()}))
+    for name, sweep in {"digits": digits, "large": large, "curve": curve}.items():
+        whole = sweep.assign(best=sweep["accuracy"].max("epoch"))
+        renamed = {measure: f"{name}_{measure}" for measure in whole.data_vars}
+        parts.append(whole.rename({**renamed, "epoch": f"{name}_epoch"}))
+    return xr.merge([rows[["floor", "variance"]], *parts], join="outer", compat="no_conflicts")
 
 
 def _axes(**axes: Sequence[Any]) -> dict[str, list[Any]]:
