@@ -11,11 +11,11 @@ import ipywidgets as widgets
 import torch
 from torch import Tensor
 
+from helpers.controls import explore
 from helpers.corruption import Dirty, LabelNoise
 from helpers.datasets import Dataset, spirals
 from helpers.dirt import RATE_EVERY, RATE_FACTOR, DigitTask, watch
 from helpers.dirt_figures import draw_curves, draw_digits
-from helpers.explorers import explore
 from helpers.figures import Picture, draw_regions
 from helpers.label_errors import out_of_sample, share_found, suspicion
 from helpers.member_training import train_members
