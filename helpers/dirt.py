@@ -388,7 +388,8 @@ def collect(
     Returns:
         Besides the measures themselves, of rows ``unexplained``, the error as a share of the variance of y;
         ``excess``, the error less that on clean rows; ``mse_of_others``, the mean of `OTHERS`; and of digits ``best``,
-        the accuracy of the best epoch. What was not computed of the product of all dimensions is NaN.
+        the accuracy of the best epoch. Dimensions of one entry go from sweeps of digits. What was not computed of the
+        product of all dimensions is NaN.
     """
     parts = [xr.Dataset({"found": found})]
     for sweep, prefix in ((rows, ""), (coded, "coded_")):
@@ -403,7 +404,8 @@ def collect(
         }
         parts.append(xr.Dataset({f"{prefix}{name}": values for name, values in measures.items()}))
     for name, sweep in {"digits": digits, "large": large, "curve": curve}.items():
-        whole = sweep.assign(best=sweep["accuracy"].max("epoch"))
+        # A dimension of one entry would meet the others' entries, and leave gaps of NaN there.
+        whole = sweep.squeeze(drop=True).assign(best=sweep["accuracy"].squeeze(drop=True).max("epoch"))
         renamed = {measure: f"{name}_{measure}" for measure in whole.data_vars}
         parts.append(whole.rename({**renamed, "epoch": f"{name}_epoch"}))
     return xr.merge([rows[["floor", "variance"]], *parts], join="outer", compat="no_conflicts")
