@@ -200,7 +200,7 @@ def draw_digits(axes: Sequence[Axes], dirty: Dirty, rows: Tensor) -> str:
         What is shown, in words.
     """
     for ax, row in zip(axes, rows.tolist(), strict=True):
-        ax.imshow(dirty.data.x[row, 0], cmap="gray_r")
+        ax.imshow(dirty.data.x[row, 0].numpy(), cmap="gray_r")
         ax.set(xticks=[], yticks=[])
         given, true, wrong = int(dirty.data.y[row]), int(dirty.clean.y[row]), bool(dirty.rows[row])
         ax.set_title(
