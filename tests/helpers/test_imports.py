@@ -26,7 +26,6 @@ ORDER = (
     ("claims",),
     ("report",),
     ("__main__", "figures"),
-    ("figures",),
     ("dirt_figures",),
     ("controls",),
     ("explorers", "dirt_explorer"),
