@@ -408,7 +408,10 @@ def collect(
         whole = sweep.squeeze(drop=True).assign(best=sweep["accuracy"].squeeze(drop=True).max("epoch"))
         renamed = {measure: f"{name}_{measure}" for measure in whole.data_vars}
         parts.append(whole.rename({**renamed, "epoch": f"{name}_epoch"}))
-    return xr.merge([rows[["floor", "variance"]], *parts], join="outer", compat="no_conflicts")
+    merged = xr.merge([rows[["floor", "variance"]], *parts], join="outer", compat="no_conflicts")
+    # Labels that not all parts have come out sorted by name.
+    dirts = dict.fromkeys([*rows["dirt"].values, *coded["dirt"].values])
+    return merged.reindex(activation=rows["activation"].values, dirt=list(dirts))
 
 
 def _axes(**axes: Sequence[Any]) -> dict[str, list[Any]]:
