@@ -116,3 +116,12 @@ def test_networks_given_are_not_changed():
     before = nn.utils.parameters_to_vector(network.parameters()).clone()
     out_of_sample([network], [0], [blobs(30)], Training(epochs=1), n_folds=2)
     assert torch.equal(nn.utils.parameters_to_vector(network.parameters()), before)
+
+
+def test_suspicion_ranks_as_a_label_issue_library_does():
+    rank = pytest.importorskip("cleanlab.rank", reason="cleanlab, a peer, is not installed")
+    stream = torch_stream(0, "probabilities")
+    probabilities = torch.randn(200, 5, generator=stream).softmax(1).double()
+    y = torch.randint(0, 5, (200,), generator=stream)
+    quality = rank.get_normalized_margin_for_each_label(y.numpy(), probabilities.numpy())
+    torch.testing.assert_close((1 - suspicion(probabilities, y)) / 2, torch.from_numpy(quality))
