@@ -25,20 +25,25 @@ test: book
 lab: env
 	$(PY) -m jupyterlab --notebook-dir=notebooks
 
-# the files under results/, computed anew: make results PRESET=full
+# the chapters' files under results/ with the parameters of PRESET, or all combinations of a grid of one's own:
+#   make results PRESET=full
+#   make results GRID=my_grid.yaml ARGS="--cores 4"
+#   make results GRID=my_grid.yaml ARGS="--profile workflow/profiles/slurm"
 results: env
-	$(PY) book/make.py results --preset $(PRESET)
+	$(PY) book/engine.py $(if $(GRID),--grid "$(GRID)",--preset $(PRESET)) $(ARGS)
 
 # the stored outputs of the checked cells in notebooks/, computed anew
 outputs: env
 	$(PY) book/make.py outputs
 
-# training timed side by side with its peers, into benchmarks/training.md and .json: make bench ARGS="--cores 2"
+# timed side by side with what one would otherwise do, into benchmarks/*.md and .json: make bench ARGS="--cores 2"
 bench: env
 	$(PY) -m pip install -q -r benchmarks/requirements.txt
 	$(PY) benchmarks/training.py $(ARGS)
+	$(PY) benchmarks/perturbation.py $(ARGS)
+	$(PY) benchmarks/engine.py
 
-# what was built; the environment (.venv) and the npm packages stay
+# what was built, and the jobs of `make results`; the environment (.venv), the npm packages and results/ stay
 clean:
 	rm -rf book/_build .pytest_cache .mypy_cache .ruff_cache .hypothesis
 

@@ -12,6 +12,7 @@ import resource
 import shutil
 import subprocess
 import sys
+import tempfile
 import threading
 import time
 from collections.abc import Iterable, Mapping
@@ -28,6 +29,9 @@ sys.modules.setdefault("rfc3987_syntax", None)  # type: ignore[arg-type]
 
 VOLATILE = ("execution", "papermill", "ExecuteTime")
 """Metadata of a cell that changes at every execution."""
+
+RESULTS = "results"
+"""Tag of the cell that writes a chapter's results; those after it discuss the results in git, whatever was run."""
 
 FRAMES = {"EXPLORERS": "frames"}
 """Environment of the book's chapters: the explorers prepare their frames, because no kernel stands behind the page."""
@@ -104,7 +108,16 @@ def chapter_key(root: Path, chapter: str, preset: str) -> str:
     return content_key(root, chapter, preset, files=files)
 
 
-def content_key(root: Path, chapter: str, *given: Any, files: Iterable[Path] = ()) -> str:
+def up_to_results(notebook: Any) -> Any:
+    """A notebook without the cells after the one tagged `RESULTS`; one that has no such cell as it is."""
+    for number, cell in enumerate(notebook.cells, start=1):
+        if RESULTS in cell.metadata.get("tags", []):
+            notebook.cells = notebook.cells[:number]
+            break
+    return notebook
+
+
+def content_key(root: Path, chapter: str, *given: Any, files: Iterable[Path] = (), whole: bool = True) -> str:
     """The hash of a notebook's cells without their outputs, of the code and packages they use, and of what is given.
 
     Args:
@@ -112,8 +125,10 @@ def content_key(root: Path, chapter: str, *given: Any, files: Iterable[Path] = (
         chapter: name of the notebook without its ending.
         *given: plain data that the result depends on as well, say parameters.
         files: files that it depends on as well.
+        whole: count the cells after the results, too.
     """
     notebook = read_notebook(root / "notebooks" / f"{chapter}.ipynb")
+    notebook = notebook if whole else up_to_results(notebook)
     cells = [(c.cell_type, c.source, lasting(c.metadata)) for c in notebook.cells]
     hashes = file_hash(
         *files,
@@ -121,8 +136,8 @@ def content_key(root: Path, chapter: str, *given: Any, files: Iterable[Path] = (
         root / "requirements.txt",
         root / "constraints.txt",
     )
-    whole = json.dumps([cells, hashes, platform.python_version(), *given], sort_keys=True)
-    return hashlib.sha256(whole.encode()).hexdigest()
+    seen = json.dumps([cells, hashes, platform.python_version(), *given], sort_keys=True)
+    return hashlib.sha256(seen.encode()).hexdigest()
 
 
 def stored_record(notebook: Path, key: str) -> Record | None:
@@ -146,6 +161,7 @@ def execute(
     key: str | None = None,
     variables: Mapping[str, str] = FRAMES,
     keep: Path | None = None,
+    whole: bool = True,
 ) -> Record:
     """Execute a chapter into `output`, with its record beside it, or leave both as they are.
 
@@ -159,6 +175,7 @@ def execute(
         key: what the record says the result was made from; by default the `chapter_key` of the preset.
         variables: environment variables of the chapter's process on top of those of `environment`.
         keep: where the partly executed notebook goes if a cell fails or the time is up.
+        whole: execute the cells after the results, too.
 
     Raises:
         BuildError: a cell failed or the time is up; the text names the chapter, the cell and the error.
@@ -173,6 +190,7 @@ def execute(
         "notebook": str(root / "notebooks" / f"{chapter}.ipynb"),
         "partial": str(partial),
         "measured": str(measured),
+        "whole": whole,
         "cwd": str(root / "notebooks"),
         "parameters": {**parameters, **(extra or {})},
     }
@@ -265,20 +283,25 @@ def main() -> None:
     """Execute the notebook described by the JSON argument; runs in the chapter's own process."""
     end_with_parent()
     import papermill
+    from traitlets.config import Config
 
     job = json.loads(sys.argv[1])
     begin = time.perf_counter()
     result: dict[str, Any]
     try:
-        papermill.execute_notebook(
-            job["notebook"],
-            job["partial"],
-            job["parameters"],
-            kernel_name="python3",
-            cwd=job["cwd"],
-            progress_bar=sys.stderr.isatty(),
-            extra_arguments=["--log-level=ERROR"],  # ipykernel warns about unencrypted messages, even to itself
-        )
+        with tempfile.TemporaryDirectory(prefix="kernel-") as sockets:
+            # The default, ports that were free a moment ago, fails when kernels start side by side.
+            transport = Config(KernelManager={"transport": "ipc", "ip": f"{sockets}/kernel"})
+            papermill.execute_notebook(
+                job["notebook"] if job["whole"] else up_to_results(read_notebook(Path(job["notebook"]))),
+                job["partial"],
+                job["parameters"],
+                kernel_name="python3",
+                cwd=job["cwd"],
+                progress_bar=sys.stderr.isatty(),
+                extra_arguments=["--log-level=ERROR"],  # ipykernel warns about unencrypted messages, even to itself
+                config=transport,
+            )
         # The kernel is this process's only child and has ended; Linux counts in KiB, macOS in bytes.
         peak = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss
         unit = 2**20 if sys.platform == "darwin" else 2**10

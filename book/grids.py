@@ -142,7 +142,7 @@ def grid_plan(root: Path, path: Path) -> Plan:
 def make_job(root: Path, chapter: str, parameters: Mapping[str, Any], chosen: Mapping[str, Any]) -> Job:
     """A job with its key."""
     values = {name: value for name, value in parameters.items() if name not in OWN}
-    return Job(chapter, values, chosen, chapters.content_key(root, chapter, values))
+    return Job(chapter, values, chosen, chapters.content_key(root, chapter, values, whole=False))
 
 
 def read_yaml(path: Path, root: Path) -> dict[str, Any]:

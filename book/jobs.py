@@ -123,6 +123,7 @@ def execute(root: Path, job: Mapping[str, Any], partial: Path, failed: Path, *, 
             key=job["key"],
             variables={**dict.fromkeys(THREADS, str(threads)), "EXPLORERS": "live"},
             keep=kept,
+            whole=False,
         )
         written = sorted((partial / "results").glob("*.nc"))
         if not written:

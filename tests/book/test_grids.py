@@ -65,8 +65,8 @@ def test_key_survives_a_checkout_and_stored_outputs(project):
     for path in project.rglob("*"):
         os.utime(path, (0, 0))
     notebook = nbformat.read(project / "notebooks/one.ipynb", as_version=4)
-    notebook.cells[-1].outputs = [nbformat.v4.new_output("stream", text="7\n")]
-    notebook.cells[-1].execution_count = 3
+    notebook.cells[2].outputs = [nbformat.v4.new_output("stream", text="7\n")]
+    notebook.cells[2].execution_count = 3
     nbformat.write(notebook, project / "notebooks/one.ipynb")
     (project / "results/other.nc").write_text("another chapter's")
     (project / "notebooks/params/quick/one.yaml").write_text("n: 22\n")
@@ -78,11 +78,20 @@ def test_every_key_follows_the_notebook_helpers_and_packages(project, changed):
     before = keys(project)
     if changed.endswith("ipynb"):
         notebook = nbformat.read(project / changed, as_version=4)
-        notebook.cells[-1].source += "\n1"
+        notebook.cells[2].source += "\n1"
         nbformat.write(notebook, project / changed)
     else:
         (project / changed).write_text("changed = 1\n")
     assert not set(before) & set(keys(project))
+
+
+def test_key_ends_with_the_results(project):
+    path = project / "notebooks/one.ipynb"
+    before = keys(project)
+    notebook = nbformat.read(path, as_version=4)
+    notebook.cells.append(nbformat.v4.new_code_cell("what follows the results", id="c9"))
+    nbformat.write(notebook, path)
+    assert keys(project) == before
 
 
 def test_a_value_more_leaves_the_other_jobs_alone(project):
@@ -166,6 +175,13 @@ def test_chapters_save_results():
 def test_rules_of_every_chapter_are_known_before_it_runs(path):
     rules = grids.declared_rules(PROJECT, path.stem)
     assert set(rules) == set(grids.declared(PROJECT, path.stem))
+
+
+@pytest.mark.parametrize("path", CHAPTERS, ids=lambda path: path.stem)
+def test_one_cell_of_every_chapter_writes_its_results(path):
+    tagged = [c for c in grids.code_cells(PROJECT, path.stem) if "results" in c.metadata.get("tags", [])]
+    (cell,) = tagged
+    assert "if save_results:" in cell.source
 
 
 @pytest.mark.parametrize("path", sorted((PROJECT / "workflow/grids").glob("*.yaml")), ids=lambda path: path.stem)

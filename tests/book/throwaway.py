@@ -53,6 +53,10 @@ def write_project(root):
     (root / "constraints.txt").write_text("")
     (root / "notebooks/params/quick/one.yaml").write_text("n: 21\nrate: 0.5\n")
     (root / "notebooks/params/quick/prose.yaml").write_text("n: 1\n")
-    write_notebook(root, PARAMETERS, CHECK, WORK)
+    write_notebook(root, PARAMETERS, CHECK, WORK, "raise ValueError('a job ends with its results')")
+    path = root / "notebooks/one.ipynb"
+    notebook = nbformat.read(path, as_version=4)
+    notebook.cells[2].metadata["tags"] = ["results"]
+    nbformat.write(notebook, path)
     write_notebook(root, "n: int = 1  # a number", "print(n)", name="prose")
     return root

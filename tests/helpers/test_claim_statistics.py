@@ -111,3 +111,20 @@ def test_setbacks_add_up_the_falls(accuracies, sum_of_falls):
 
 def test_magnitude_forgets_the_sign():
     assert claim_statistics.magnitude(by_width(-1, 2, 0), "m").values.tolist() == [[1, 2, 0]]
+
+
+def over_percents(*rows):
+    """One row for each seed, at 30, 0 and 20 percent of a range, in this order."""
+    coords = {"seed": range(len(rows)), "percent": [30, 0, 20]}
+    return xr.Dataset({"m": xr.DataArray(list(rows), dims=tuple(coords), coords=coords)})
+
+
+def test_spread_is_the_distance_from_the_mean_of_the_seeds():
+    found = claim_statistics.spread(over_percents((1.0, 2.0, 3.0), (5.0, 2.0, 1.0)), "m")
+    assert found.values.tolist() == [[2, 0, 1], [2, 0, 1]]
+
+
+def test_changes_over_percents_by_hand():
+    data = over_percents((1.0, 2.0, 9.0), (6.0, 2.0, 3.0))
+    assert claim_statistics.change_between_ends(data, "m").values.tolist() == [1, 4]
+    assert claim_statistics.steepest_step(data, "m").values.tolist() == [8, 3]

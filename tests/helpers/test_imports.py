@@ -17,15 +17,16 @@ ORDER = (
     ("runs",),
     ("training",),
     ("member_training",),
-    ("metrics", "mappings", "vanishing", "label_errors"),
-    ("sweeps", "dirt", "results", "statistics", "claim_statistics"),
-    ("treatment", "gathering"),
+    ("metrics", "mappings", "vanishing", "perturbation", "label_errors"),
+    ("sweeps", "digit_sweeps", "dirt", "results", "statistics", "claim_statistics"),
+    ("treatment", "spiral_features", "gathering"),
     ("claims",),
     ("report",),
     ("__main__", "figures"),
-    ("dirt_figures",),
+    ("perturbation_figures", "dirt_figures"),
     ("controls",),
-    ("explorers", "dirt_explorer"),
+    ("explorers",),
+    ("perturbation_explorer", "dirt_explorer"),
 )
 RANK = {module: rank for rank, modules in enumerate(ORDER) for module in modules}
 FILES = {path.stem: path for path in sorted(Path(helpers.__file__).parent.rglob("*.py"))}
