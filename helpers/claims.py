@@ -155,8 +155,8 @@ def decide(claim: Claim, results: xr.Dataset, protocol: str = AS_WRITTEN, *, qui
 
     Args:
         claim: the claim.
-        results: labelled arrays with a dimension ``seed`` and those that the claim's parts name; of an
-            ``epoch`` dimension the last entry counts.
+        results: labelled arrays with a dimension ``seed`` and those that the claim's parts name; of a
+            dimension named ``epoch`` or ``…_epoch`` the last entry counts.
         protocol: which of the claim's parts count, those of the study as written or as coded.
         quick: be content with as many seeds as the claim asks of the preset quick.
 
@@ -203,8 +203,7 @@ def _decide_case(part: Part, where: Mapping[str, Any], values: np.ndarray[Any, A
 
 def _per_seed(part: Part, results: xr.Dataset) -> xr.DataArray:
     """The statistic of a part for each seed and case, dimensions seed and cases."""
-    if "epoch" in results.dims:
-        results = results.isel(epoch=-1)
+    results = results.isel({name: -1 for name in results.dims if str(name).endswith("epoch")})
     measures = [part.measure] if isinstance(part.measure, str) else list(part.measure)
     present = results[measures[0]].dims
     chosen = results.sel({name: list(labels) for name, labels in part.select.items() if name in present})
@@ -213,8 +212,15 @@ def _per_seed(part: Part, results: xr.Dataset) -> xr.DataArray:
     for other in measures[1:]:
         values = values - statistic(chosen, other)
     for name, (first, second) in part.contrast.items():
-        values = values.sel({name: first}, drop=True) - values.sel({name: second}, drop=True)
-    return values.mean([d for d in values.dims if d != "seed" and d not in part.cases]).transpose("seed", ...)
+        values = _at(values, name, first) - _at(values, name, second)
+    values = values.mean([d for d in values.dims if d != "seed" and d not in part.cases], skipna=False)
+    # Measures may come with different numbers of seeds; one that a measure was never taken at says nothing of it.
+    return values.transpose("seed", ...).dropna("seed", how="all")
+
+
+def _at(values: xr.DataArray, name: str, labels: Any) -> xr.DataArray:
+    """The values at one label of a dimension, or their mean over a list of labels."""
+    return values.sel({name: labels}).mean(name) if isinstance(labels, list) else values.sel({name: labels}, drop=True)
 
 
 def beside_reported(claim: Claim, values: xr.DataArray) -> pd.DataFrame:

@@ -16,11 +16,11 @@ from helpers.seeding import numpy_stream
 
 @dataclass(frozen=True)
 class Dataset:
-    """Points and their classes.
+    """Points and their targets.
 
     Attributes:
         x: points, ``[n_points, n_features]``, float32, in the data's own units.
-        y: classes, ``[n_points]``, int64, 0 or 1 for the spirals.
+        y: classes, ``[n_points]``, int64, 0 or 1 for the spirals; or numbers, ``[n_points, n_out]``, float32.
     """
 
     x: Tensor

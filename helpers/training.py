@@ -129,7 +129,7 @@ def train(
     saved = time.monotonic()
     with (
         _pool(torch.get_num_threads() if where.type == "cpu" else 1) as pool,
-        _bar(training.epochs, len(ensemble), progress) as bar,
+        progress_bar(training.epochs, f"{len(ensemble)} networks", "epoch", progress) as bar,
     ):
         bar.update(run.epoch)
         for stop in sorted({*range(0, training.epochs, LEG), *wanted, training.epochs}):
@@ -305,11 +305,10 @@ def _pool(n_threads: int) -> ThreadPoolExecutor:
     return ThreadPoolExecutor(n_threads, initializer=torch.set_num_threads, initargs=(1,))
 
 
-def _bar(n_epochs: int, n_networks: int, shown: bool | None) -> AbstractContextManager[Any]:
+def progress_bar(total: int, title: str, unit: str, shown: bool | None) -> AbstractContextManager[Any]:
+    """Return a bar on the error stream; by default shown only to a person who waits, after two seconds."""
     if shown is None:
         # Jupyter's server names the notebook to the kernels it starts for people; papermill and nbval do not.
         shown = sys.stderr.isatty() or "JPY_SESSION_NAME" in os.environ
-    bar: AbstractContextManager[Any] = tqdm(
-        total=n_epochs, desc=f"{n_networks} networks", unit="epoch", delay=2, disable=not shown, leave=False
-    )
+    bar: AbstractContextManager[Any] = tqdm(total=total, desc=title, unit=unit, delay=2, disable=not shown, leave=False)
     return bar

@@ -537,8 +537,8 @@ def test_progress_is_shown_to_those_who_wait(shown, lines, capsys, monkeypatch):
 
 def test_progress_is_shown_in_jupyterlab(capsys, monkeypatch):
     monkeypatch.setenv("JPY_SESSION_NAME", "chapter.ipynb")
-    assert not training_module._bar(1, 1, None).disable
-    assert training_module._bar(1, 1, False).disable
+    assert not training_module.progress_bar(1, "", "", None).disable
+    assert training_module.progress_bar(1, "", "", False).disable
 
 
 def test_members_of_different_shape_are_grouped():
