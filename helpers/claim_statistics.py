@@ -26,8 +26,8 @@ def slope(results: xr.Dataset, measure: str) -> xr.DataArray:
     """Least-squares slope over entanglement, units of the measure per radian."""
     values = results[measure]
     # A constant has no slope; the fit would leave it some rounding of either sign.
-    varies = values.max("entanglement") > values.min("entanglement")
-    return _line(values).sel(degree=1, drop=True).where(varies, 0.0)
+    constant = values.max("entanglement") == values.min("entanglement")
+    return _line(values).sel(degree=1, drop=True).where(~constant, 0.0)
 
 
 def departure(results: xr.Dataset, measure: str) -> xr.DataArray:

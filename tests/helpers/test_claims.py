@@ -2,8 +2,9 @@
 
 import re
 from dataclasses import replace
-from functools import cache
+from functools import cache, reduce
 from html.parser import HTMLParser
+from operator import mul
 from pathlib import Path
 
 import nbformat
@@ -49,8 +50,8 @@ def rough(a, k, e, s):
 
 
 # Values that make a part of a rule hold or fail: a level, a rise along a dimension of numbers, a lead of the first
-# label of a contrast, its turn along the widths, its bend at the last entanglement. A search over these shows that each
-# part can go either way.
+# label of a contrast, its turn along the widths, its unrest, its bend at the last entanglement. A search over these
+# shows that each part can go either way.
 LEVELS = (-500, -5, -0.5, 0.0001, 0.004, 0.03, 0.15, 0.3, 0.7, 0.97, 5, 500)
 SIZES = (-9, -1, -0.3, -0.06, -0.01, 0, 0.01, 0.06, 0.3, 1, 9)
 
@@ -81,13 +82,15 @@ def synthetic(claim, part, recipes):
         elif kind == "lead":
             values = values + size * first_of(part, dim, values)
         elif kind == "corner":
-            values = values + size * np.prod([first_of(part, d, values) for d in part.contrast])
+            values = values + size * reduce(mul, [first_of(part, d, values) for d in part.contrast])
         elif kind == "bend":
             last = values["entanglement"] == values["entanglement"].max()
             values = values + size * last * first_of(part, dim, values)
         elif kind == "turn":
             along = xr.DataArray(np.arange(values.sizes["width"]), dims="width")
             values = values + size * along * first_of(part, dim, values)
+        elif kind == "unrest":
+            noise = noise * (1 + size * first_of(part, dim, values).broadcast_like(values).values)
         elif kind == "noise":
             noise = noise * size * 100
         data[name] = level + values + noise * 0.001 * max(abs(level), abs(size))
@@ -101,10 +104,16 @@ def synthetic(claim, part, recipes):
 def recipes_for(claim, part):
     """Recipes that concern the dimensions this part looks at."""
     dims = committed(claim.results)[measures(part)[0]].dims
-    yield from (("level", None, level, 0) for level in LEVELS)
+    # Levels on either side of the part's own bounds, and between them.
+    bounds = list(part.expect.values())
+    own = [bounds[0] + sign * max(1.0, abs(bounds[0])) for sign in (-1, 1)] + [sum(bounds) / len(bounds)]
+    yield from (("level", None, level, 0) for level in (*own, *LEVELS))
     for level in (0.5, 5, 50):
-        yield from (("rise", d, level, s) for d in ("entanglement", "layer", "width") if d in dims for s in SIZES)
-        yield from (("lead", d, level, s) for d in part.contrast for s in SIZES)
+        yield from (
+            ("rise", d, level, s) for d in ("entanglement", "layer", "width", "percent") if d in dims for s in SIZES
+        )
+        yield from (("lead", d, level, s) for d in part.contrast for s in (*SIZES, *own))
+        yield from (("unrest", d, level, s) for d in part.contrast for s in (1, 1000))
         yield from (("corner", None, level, s) for s in SIZES if len(part.contrast) > 1)
         if "entanglement" in dims:
             yield from (("bend", d, level, s) for d in part.contrast for s in SIZES)
