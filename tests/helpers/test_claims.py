@@ -2,8 +2,9 @@
 
 import re
 from dataclasses import replace
-from functools import cache
+from functools import cache, reduce
 from html.parser import HTMLParser
+from operator import mul
 from pathlib import Path
 
 import nbformat
@@ -81,7 +82,7 @@ def synthetic(claim, part, recipes):
         elif kind == "lead":
             values = values + size * first_of(part, dim, values)
         elif kind == "corner":
-            values = values + size * np.prod([first_of(part, d, values) for d in part.contrast])
+            values = values + size * reduce(mul, (first_of(part, d, values) for d in part.contrast))
         elif kind == "bend":
             last = values["entanglement"] == values["entanglement"].max()
             values = values + size * last * first_of(part, dim, values)
