@@ -40,6 +40,7 @@ outputs: env
 bench: env
 	$(PY) -m pip install -q -r benchmarks/requirements.txt
 	$(PY) benchmarks/training.py $(ARGS)
+	$(PY) benchmarks/attacks.py $(ARGS)
 	$(PY) benchmarks/perturbation.py $(ARGS)
 	$(PY) benchmarks/engine.py
 

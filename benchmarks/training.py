@@ -263,7 +263,11 @@ def main() -> None:
         parser.error(f"output must be an existing folder, got {str(options.output)!r}.")
     limit_threads(options.cores)
     results = measure(options.turns, options.epochs, options.sizes)
-    results |= {"machine": machine(options.cores), "turns": options.turns, "epochs": options.epochs}
+    results |= {
+        "machine": machine(options.cores, ("torch", "jax", "scikit-learn", "numpy")),
+        "turns": options.turns,
+        "epochs": options.epochs,
+    }
     text = report(results, options.sizes)
     for name, content in (("training.json", json.dumps(results, indent=1) + "\n"), ("training.md", text)):
         with replacing("output", options.output / name) as temporary:

@@ -24,7 +24,10 @@ def _line(values: xr.DataArray) -> xr.DataArray:
 
 def slope(results: xr.Dataset, measure: str) -> xr.DataArray:
     """Least-squares slope over entanglement, units of the measure per radian."""
-    return _line(results[measure]).sel(degree=1, drop=True)
+    values = results[measure]
+    # A constant has no slope; the fit would leave it some rounding of either sign.
+    varies = values.max("entanglement") > values.min("entanglement")
+    return _line(values).sel(degree=1, drop=True).where(varies, 0.0)
 
 
 def departure(results: xr.Dataset, measure: str) -> xr.DataArray:

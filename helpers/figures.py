@@ -213,7 +213,7 @@ def plot_over(
             ax.fill_between(band[along], band["low"], band["high"], color=colour, alpha=0.25, linewidth=0)
         ax.set_title(str(name))
         ax.set_xlabel(along)
-        ax.set_xticks(values[along].values)
+        ax.set_xticks(values[along].values, [f"{value:g}" for value in values[along].values])
     for ax in axes[len(names) :]:
         ax.remove()
     axes[0].set_ylabel(label)

@@ -1,4 +1,4 @@
-// Trains one multilayer perceptron by minibatch steps.
+// Trains one multilayer perceptron by minibatch steps, and differentiates trained ones by their inputs.
 //
 // All that one small network needs (weights, gradient, moments, the activations of a batch) fits the second-level
 // cache of one core. So each core trains one network at a time and leaves it only every few epochs, instead of
@@ -185,7 +185,7 @@ static void apply(Psi psi, long n, float* z, float* slopes) {
 
 // The order of the names in helpers/kernel.py.
 enum Activation { TANH, RELU, LEAKY_RELU, PRELU, ELU, GELU, SILU, SOFTSIGN, SIGMOID, ABS };
-enum Loss { CROSS_ENTROPY, BINARY_CROSS_ENTROPY, SQUARED_ERROR };
+enum Loss { CROSS_ENTROPY, BINARY_CROSS_ENTROPY, SQUARED_ERROR, MARGIN };
 enum Optimiser { ADAM, SGD };
 enum Output { LINEAR, ACTIVATED, NEGATED };  // the logits are z, psi(z) or -psi(z)
 
@@ -239,6 +239,37 @@ static double squared_error(long points, long n_out, long width, const float* ta
             logits[k] = 2 * error / (points * n_out);
         }
     return total;
+}
+
+// The largest logit of another class, with its number; minus infinity where there is no other.
+static float rival(long n_out, const float* logits, long label, long& number) {
+    number = label || n_out == 1 ? 0 : 1;
+    if (n_out == 1) return -INFINITY;
+    for (long k = 0; k < n_out; k++)
+        if (k != label && logits[k] > logits[number]) number = k;
+    return logits[number];
+}
+
+static double margin(long points, long n_out, long width, const float* target, float* logits) {
+    double total = 0;
+    for (long b = 0; b < points; b++, logits += width) {
+        const long label = static_cast<long>(target[b]);
+        long other;
+        total += rival(n_out, logits, label, other) - logits[label];
+        std::fill_n(logits, n_out, 0.0f);
+        logits[other] = 1.0f / points;
+        logits[label] = -1.0f / points;
+    }
+    return total;
+}
+
+static double loss_of(int name, long points, long n_out, long width, const float* target, float* logits) {
+    switch (name) {
+        case CROSS_ENTROPY: return cross_entropy(points, n_out, width, target, logits);
+        case BINARY_CROSS_ENTROPY: return binary_cross_entropy(points, n_out, width, target, logits);
+        case SQUARED_ERROR: return squared_error(points, n_out, width, target, logits);
+        default: return margin(points, n_out, width, target, logits);
+    }
 }
 
 // ---- The network ---------------------------------------------------------------------------------------------------
@@ -319,40 +350,74 @@ class Network {
 
     float* point(long b) { return input + b * layers[0].n_in; }
 
-    // The loss, summed over the batch's points; leaves the gradient of its mean.
-    double differentiate(long points, const float* target) {
-        const auto left = [&](size_t l, bool across) {
-            const float* data = l ? layers[l - 1].output : input;
-            const long stride = l ? layers[l - 1].width : layers[0].n_in;
-            return across ? Left{data, 1, stride} : Left{data, stride, 1};
-        };
+    long n_in() const { return layers[0].n_in; }
+    long n_out() const { return layers.back().n_out; }
+    long width() const { return layers.back().width; }
+
+    // Takes another network of the same shape.
+    void become(int32_t activation, const float* weights) {
+        protocol.activation = activation;
+        each_parameter([&](long ours, long theirs) { parameters[ours] = weights[theirs]; });
+    }
+
+    // Layer l's input, point by point, or transposed.
+    Left input_of(size_t l, bool across) const {
+        const float* data = l ? layers[l - 1].output : input;
+        const long stride = l ? layers[l - 1].width : layers[0].n_in;
+        return across ? Left{data, 1, stride} : Left{data, stride, 1};
+    }
+
+    // Returns the logits of the batch's points, where the gradient by them is to be left.
+    float* forward(long points) {
         const size_t last = layers.size() - 1;
-        for (size_t l = 0; l <= last; l++) {
+        for (size_t l = 0;; l++) {
             Layer& layer = layers[l];
             float* out = l < last ? layer.output : layer.gradient;
-            multiply(left(l, false), points, parameters + layer.weight, layer.width, layer.n_in,
+            multiply(input_of(l, false), points, parameters + layer.weight, layer.width, layer.n_in,
                      parameters + layer.bias, out);
-            if (l == last && protocol.output == LINEAR) break;
+            if (l == last && protocol.output == LINEAR) return out;
             const long area = points * layer.width;
             if (protocol.activation == PRELU)
                 for (long i = 0; i < area; i += LANES) store(layer.below + i, at_most(load(out + i), 0.0f));
             activate(protocol.activation, parameters[slopes + l], area, out, layer.slope);
-            if (l == last && protocol.output == NEGATED) negate(out, area);
+            if (l < last) continue;
+            if (protocol.output == NEGATED) negate(out, area);
+            return out;
         }
-        const auto loss = protocol.loss == CROSS_ENTROPY          ? cross_entropy
-                          : protocol.loss == BINARY_CROSS_ENTROPY ? binary_cross_entropy
-                                                                  : squared_error;
-        Layer& top = layers[last];
-        const double total = loss(points, top.n_out, top.width, target, top.gradient);
-        if (protocol.output != LINEAR) {
-            for (long b = 0; b < points; b++)  // the loss does not look at the padding, where psi may be other than 0
-                std::fill(top.gradient + b * top.width + top.n_out, top.gradient + (b + 1) * top.width, 0.0f);
-            if (protocol.output == NEGATED) negate(top.gradient, points * top.width);
-            through_activation(last, points);
+    }
+
+    // From the gradient by the logits to that by the last layer's z.
+    void through_output(long points) {
+        if (protocol.output == LINEAR) return;
+        Layer& top = layers.back();
+        for (long b = 0; b < points; b++)  // the loss does not look at the padding, where psi may be other than 0
+            std::fill(top.gradient + b * top.width + top.n_out, top.gradient + (b + 1) * top.width, 0.0f);
+        if (protocol.output == NEGATED) negate(top.gradient, points * top.width);
+        through_activation(layers.size() - 1, points);
+    }
+
+    // From the gradient by layer l's z to that by its input, rows of padded(n_in).
+    void back(size_t l, long points, float* out) {
+        const Layer& layer = layers[l];
+        const long width = padded(layer.n_in);
+        for (long o = 0; o < layer.n_out; o++) {
+            float* row = transposed + o * width;
+            for (long i = 0; i < layer.n_in; i++) row[i] = parameters[layer.weight + i * layer.width + o];
+            std::fill(row + layer.n_in, row + width, 0.0f);
         }
+        multiply({layer.gradient, layer.width, 1}, points, transposed, width, layer.n_out, nullptr, out);
+    }
+
+    // The loss, summed over the batch's points; leaves the gradient of its mean.
+    double differentiate(long points, const float* target) {
+        float* logits = forward(points);
+        const double total = loss_of(protocol.loss, points, n_out(), width(), target, logits);
+        through_output(points);
+        const size_t last = layers.size() - 1;
         for (size_t l = last;; l--) {
             Layer& layer = layers[l];
-            multiply(left(l, true), layer.n_in, layer.gradient, layer.width, points, nullptr, gradient + layer.weight);
+            multiply(input_of(l, true), layer.n_in, layer.gradient, layer.width, points, nullptr,
+                     gradient + layer.weight);
             const bool has_bias = l < last || protocol.output_bias;  // without one its gradient is never written: 0
             for (long c = 0; has_bias && c < layer.width; c += LANES) {
                 Vector sum{};
@@ -360,16 +425,22 @@ class Network {
                 store(gradient + layer.bias + c, sum);
             }
             if (!l) return total;
-            Layer& below = layers[l - 1];
-            for (long o = 0; o < layer.n_out; o++) {
-                float* row = transposed + o * below.width;
-                for (long i = 0; i < layer.n_in; i++) row[i] = parameters[layer.weight + i * layer.width + o];
-                std::fill(row + layer.n_in, row + below.width, 0.0f);
-            }
-            multiply({layer.gradient, layer.width, 1}, points, transposed, below.width, layer.n_out, nullptr,
-                     below.gradient);
+            back(l, points, layers[l - 1].gradient);
             through_activation(l - 1, points);
         }
+    }
+
+    // The gradient of each point's own loss by that point, rows of padded(n_in); after `forward`.
+    void differentiate_input(long points, const float* target, float* out) {
+        Layer& top = layers.back();
+        for (long b = 0; b < points; b++)
+            loss_of(protocol.loss, 1, top.n_out, top.width, target + b, top.gradient + b * top.width);
+        through_output(points);
+        for (size_t l = layers.size() - 1; l; l--) {
+            back(l, points, layers[l - 1].gradient);
+            through_activation(l - 1, points);
+        }
+        back(0, points, out);
     }
 
     static void negate(float* values, long n) {
@@ -445,4 +516,34 @@ extern "C" int64_t train_network(const Protocol* protocol, int64_t n_layers, con
 stop:
     network.write(weights, first, second);
     return epoch;
+}
+
+// For points of several networks of one shape: the margin of each, its own class's logit less the largest other, and,
+// unless `gradients` is null, the gradient of its loss by the point. Network k has the points starts[k] ... starts[k + 1].
+extern "C" void differentiate_inputs(int32_t loss, int32_t output, int64_t n_networks, const int32_t* activations, int64_t n_layers,
+                                     const int64_t* sizes, int64_t n_parameters, const float* weights,
+                                     const int64_t* starts, const float* x, const float* y, float* margins,
+                                     float* gradients) {
+    constexpr long BATCH = 96;  // a whole number of tiles, and the activations of a batch stay in the cache
+    Protocol protocol{PRELU, loss, SGD, output, 1, 0, 0, 0, 0, 0};  // PReLU's network has room for every activation
+    Network network(protocol, n_layers, sizes, BATCH);
+    const long n_in = network.n_in(), row = padded(n_in);
+    Array slab(BATCH * row);
+    for (int64_t k = 0; k < n_networks; k++) {
+        if (starts[k] == starts[k + 1]) continue;
+        network.become(activations[k], weights + k * n_parameters);
+        for (int64_t start = starts[k]; start < starts[k + 1]; start += BATCH) {
+            const long points = std::min<int64_t>(BATCH, starts[k + 1] - start);
+            std::copy_n(x + start * n_in, points * n_in, network.point(0));
+            const float* logits = network.forward(points);
+            for (long b = 0; b < points; b++, logits += network.width()) {
+                const long label = static_cast<long>(y[start + b]);
+                long other;
+                margins[start + b] = logits[label] - rival(network.n_out(), logits, label, other);
+            }
+            if (!gradients) continue;
+            network.differentiate_input(points, y + start, slab);
+            for (long b = 0; b < points; b++) std::copy_n(slab + b * row, n_in, gradients + (start + b) * n_in);
+        }
+    }
 }

@@ -1,6 +1,6 @@
-"""The compiled way to train: kernel.cpp, built once for this machine and kept.
+"""The compiled way to train and to differentiate by inputs: kernel.cpp, built once for this machine and kept.
 
-A machine without a C++ compiler trains in plain PyTorch (`helpers.steps`).
+A machine without a C++ compiler does both in plain PyTorch (`helpers.steps`, `helpers.gradients`).
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ FLAGS = ("-std=c++17", "-O3", NATIVE, "-fno-math-errno", "-fno-trapping-math", "
 
 # In the order of the enumerations in kernel.cpp.
 ACTIVATIONS = ("tanh", "relu", "leaky_relu", "prelu", "elu", "gelu", "silu", "softsign", "sigmoid", "abs")
-LOSSES = ("cross_entropy", "binary_cross_entropy", "squared_error")
+LOSSES = ("cross_entropy", "binary_cross_entropy", "squared_error", "margin")
 OPTIMISERS = ("adam", "sgd")
 OUTPUTS = ("linear", "activated", "negated")
 
@@ -57,9 +57,12 @@ def library() -> ctypes.CDLL | None:
         loaded = ctypes.CDLL(str(_build()))
     except (OSError, subprocess.CalledProcessError) as error:
         reason = getattr(error, "stderr", None) or error
-        warnings.warn(f"Training runs in plain PyTorch, at a fraction of the speed: {reason}", RuntimeWarning, 2)
+        warnings.warn(
+            f"Training and attacks run in plain PyTorch, at a fraction of the speed: {reason}", RuntimeWarning, 2
+        )
         return None
     loaded.train_network.restype = ctypes.c_int64
+    loaded.differentiate_inputs.restype = None
     return loaded
 
 
@@ -127,3 +130,54 @@ def train_network(
             batch, steps, *pointers[3:],
         )
     )  # fmt: skip
+
+
+def differentiate_inputs(
+    loss: str,
+    output: str,
+    activations: Sequence[str],
+    layer_sizes: Sequence[int],
+    parameters: Tensor,
+    starts: Tensor,
+    x: Tensor,
+    y: Tensor,
+    margins: Tensor,
+    gradients: Tensor | None,
+) -> None:
+    """Compute margins, and gradients of a loss by the points, for the points of several networks of one shape.
+
+    Other threads run on meanwhile.
+
+    Args:
+        loss: one of classes.
+        output: what the logits are, see `models.Ensemble`.
+        activations: of each network.
+        layer_sizes: neurons in each layer.
+        parameters: as `models.Ensemble.flatten` returns them, float32 as all but the starts.
+        starts: the points of network k are ``starts[k]`` to ``starts[k + 1]``, ``[n_networks + 1]``, int64.
+        x: points, ``[n, n_in]``.
+        y: their classes, ``[n]``.
+        margins: filled with the logit of each point's class less the largest other, ``[n]``.
+        gradients: filled with the gradient of each point's loss by the point, ``[n, n_in]``; None to do without.
+    """
+    for tensor in (parameters, starts, x, y, margins, *([] if gradients is None else [gradients])):
+        assert tensor.is_contiguous()
+        assert tensor.dtype == (torch.int64 if tensor is starts else torch.float32)
+    kernel = library()
+    assert kernel is not None
+    names = (ctypes.c_int32 * len(activations))(*map(ACTIVATIONS.index, activations))
+    sizes = (ctypes.c_int64 * len(layer_sizes))(*layer_sizes)
+    numbers = [ctypes.c_int64(n) for n in (len(activations), len(layer_sizes) - 1, parameters.shape[1])]
+    pointers = [
+        ctypes.c_void_p(None if t is None else t.data_ptr()) for t in (parameters, starts, x, y, margins, gradients)
+    ]
+    kernel.differentiate_inputs(
+        ctypes.c_int32(LOSSES.index(loss)),
+        ctypes.c_int32(OUTPUTS.index(output)),
+        numbers[0],
+        names,
+        numbers[1],
+        sizes,
+        numbers[2],
+        *pointers,
+    )

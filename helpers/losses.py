@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
 
+import torch
 from torch import Tensor
 from torch.nn import functional as F
 
@@ -59,6 +60,14 @@ def _squared_error(logits: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
     return error.square().mean(-1), 2 * error / y.shape[-1]
 
 
+def _margin(logits: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
+    y = y[..., None]
+    own = logits.gather(-1, y)
+    rival, number = logits.scatter(-1, y, -torch.inf).max(-1, keepdim=True)
+    derivative = torch.zeros_like(logits).scatter_(-1, number, 1.0).scatter_(-1, y, -1.0)
+    return (rival - own)[..., 0], derivative
+
+
 LOSSES: Mapping[str, Loss] = MappingProxyType(
     {
         loss.name: loss
@@ -66,6 +75,9 @@ LOSSES: Mapping[str, Loss] = MappingProxyType(
             Loss("cross_entropy", _cross_entropy, classes=True),
             Loss("binary_cross_entropy", _binary_cross_entropy, classes=False),
             Loss("squared_error", _squared_error, classes=False),
+            # The largest logit of another class less that of its own: negative where the class is right, and its
+            # gradient never vanishes with the confidence of the network, as that of the cross-entropy does.
+            Loss("margin", _margin, classes=True),
         )
     }
 )

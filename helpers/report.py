@@ -77,7 +77,9 @@ def _room(case: Case) -> float:
     expect, interval = case.part.expect, case.interval
     room = min(interval.low - expect.get("above", -np.inf), expect.get("below", np.inf) - interval.high)
     half = (interval.high - interval.low) / 2
-    return room / half if half > 0 else float(np.sign(room) * np.inf)
+    if half > 0:
+        return room / half
+    return float(np.inf if case.holds else -np.inf)
 
 
 def rows(report: Report) -> list[dict[str, Any]]:

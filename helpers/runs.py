@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, is_dataclass
 from functools import partial
 from pathlib import Path
 
@@ -17,11 +17,13 @@ from helpers.files import replacing
 from helpers.losses import LOSS_NAME, LOSSES
 from helpers.models import Ensemble
 from helpers.seeding import torch_stream
-from helpers.steps import differentiate, optimiser
+from helpers.steps import Moment, Objective, differentiate, optimiser
 
 # Members that plain PyTorch trains side by side in one thread. With fewer, threads wait for each other's turn in Python
 # more than they compute; with more, the arrays leave the cache.
 FEWEST, MOST = 40, 125
+# With an objective of its own a step computes so much more that fewer members keep a thread busy.
+FEWEST_WITH_OBJECTIVE = 4
 # What the kernel may need for one network: beyond the caches, PyTorch's products of large matrices are as fast.
 KERNEL_BYTES = 2**25
 # What plain PyTorch may need for the points of the batches to come, put in order beforehand for all members.
@@ -95,6 +97,7 @@ class Run:
         training: the protocol.
         wanted: epochs of the snapshots, ascending.
         memory_gib: what the state and the snapshots may need.
+        objective: what to make smaller instead of the mean loss of a batch.
 
     Attributes:
         n_parameters: of each member.
@@ -113,8 +116,17 @@ class Run:
     KEPT = ("parameters", "first", "second", "loss", "diverged", "snapshots")
 
     def __init__(
-        self, ensemble: Ensemble, x: Tensor, y: Tensor, training: Training, wanted: list[int], *, memory_gib: float
+        self,
+        ensemble: Ensemble,
+        x: Tensor,
+        y: Tensor,
+        training: Training,
+        wanted: list[int],
+        *,
+        memory_gib: float,
+        objective: Objective | None = None,
     ) -> None:
+        self.objective = objective
         self.ensemble, self.x, self.y, self.training, self.wanted = ensemble, x, y, training, wanted
         self.rates = training.rates(len(ensemble))
         flat = ensemble.flatten().to(x.device)
@@ -150,6 +162,7 @@ class Run:
         n_floats = 5 * self.n_parameters + 4 * batch * sum(self.ensemble.layer_sizes)
         return (
             wish
+            and self.objective is None
             and self.x.device.type == "cpu"
             and self.x.dtype == torch.float32
             and 4 * n_floats <= KERNEL_BYTES
@@ -196,7 +209,9 @@ class Run:
     def stacked_jobs(self, n_epochs: int) -> list[Callable[[], None]]:
         """One job for each block of members, that trains it for some epochs in plain PyTorch."""
         n = len(self.ensemble)
-        n_threads = min(torch.get_num_threads(), max(1, n // FEWEST))
+        n_threads = min(
+            torch.get_num_threads(), max(1, n // (FEWEST if self.objective is None else FEWEST_WITH_OBJECTIVE))
+        )
         n_blocks = n_threads * -(-n // (n_threads * MOST)) if self.x.device.type == "cpu" else 1
         size = -(-n // n_blocks)
         blocks = [slice(start, min(start + size, n)) for start in range(0, n, size)]
@@ -226,8 +241,12 @@ class Run:
         frozen = {int(k): [array[k].clone() for array in state] for k in (~alive).nonzero()}
         for epoch in range(self.epoch, self.epoch + n_epochs):
             total = torch.zeros(n_networks, device=x.device, dtype=x.dtype)
+            moment = self._moment(networks, epoch) if self.objective else None
             for points, targets in self._batches(block, reach):
-                mean = differentiate(networks, slot, points, targets, loss)
+                if self.objective is None or moment is None:
+                    mean = differentiate(networks, slot, points, targets, loss)
+                else:
+                    mean = self.objective(networks, slot, points, targets, loss, moment)
                 total += mean * (points.shape[1] / n_points)
                 finite = total.isfinite().cpu()
                 if not finite[alive].all():
@@ -240,6 +259,11 @@ class Run:
         for k, before in frozen.items():
             for array, kept in zip(state, before, strict=True):
                 array[k] = kept
+
+    def _moment(self, networks: Ensemble, epoch: int) -> Moment:
+        # Streams that start anew in every epoch leave nothing for a checkpoint to keep.
+        streams = [torch_stream(seed, f"objective, epoch {epoch}") for seed in networks.seeds]
+        return Moment(epoch / self.training.epochs, streams)
 
     def _batches(self, block: slice, reach: int) -> Iterator[tuple[Tensor, Tensor]]:
         """The batches of an epoch for a block of members, so many points put in order at once."""
@@ -259,7 +283,8 @@ class Run:
         """Hash of all that decides the result."""
         networks = self.ensemble
         members = (networks.activations, networks.seeds, networks.output, networks.output_bias)
-        seen = hashlib.sha256(repr((self.training, self.wanted, members)).encode())
+        named = (self.training, self.wanted, members, *filter(None, [self.objective]))
+        seen = hashlib.sha256(repr(named).encode())
         for tensor in (networks.flatten(), self.x, self.y):
             seen.update(tensor.contiguous().cpu().numpy().data)
         return seen.hexdigest()
@@ -278,9 +303,17 @@ class Run:
         """Continue from a checkpoint and return True, if there is one.
 
         Raises:
-            ValueError: the checkpoint belongs to another run or is not whole.
+            ValueError: the checkpoint belongs to another run or is not whole, or the objective is not a frozen
+                dataclass, by whose attributes a checkpoint could be known.
             FileNotFoundError: its folder does not exist.
         """
+        if self.objective is not None and not (
+            is_dataclass(self.objective) and self.objective.__dataclass_params__.frozen
+        ):
+            raise ValueError(
+                "checkpoint must be left out where the objective is not a frozen dataclass: no file could say whether "
+                f"it belongs to this one, {self.objective!r}."
+            )
         if not path.parent.is_dir():
             raise FileNotFoundError(f"checkpoint must lie in an existing folder, got {str(path)!r}.")
         if not path.exists():

@@ -7,7 +7,9 @@ from what the forward pass has left, and updates all parameters of all members a
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from itertools import groupby
+from typing import Protocol
 
 import torch
 from torch import Tensor, nn
@@ -53,6 +55,40 @@ def differentiate(ensemble: Ensemble, gradient: Ensemble, x: Tensor, y: Tensor, 
             ensemble.slope_gradient(delta, z, layer - 1, out=gradient.slopes[layer - 1])
             delta = ensemble.backward(delta, z, value, layer - 1)
     return losses.mean(dim=1)
+
+
+@dataclass(frozen=True)
+class Moment:
+    """Where in its training a step is.
+
+    Attributes:
+        progress: share of the epochs that are done, 0 to 1.
+        streams: one stream of random numbers for each member, its own and new in every epoch.
+    """
+
+    progress: float
+    streams: Sequence[torch.Generator]
+
+
+class Objective(Protocol):
+    """What a step makes smaller, where that is not simply the mean loss of the batch (`differentiate`).
+
+    A member's result must depend on its own numbers, points and stream alone.
+    """
+
+    def __call__(
+        self, ensemble: Ensemble, gradient: Ensemble, x: Tensor, y: Tensor, loss: Loss, moment: Moment
+    ) -> Tensor:
+        """Write the derivative of the objective into ``gradient`` and return its value, as `differentiate` does.
+
+        Args:
+            ensemble: see `differentiate`.
+            gradient: see `differentiate`.
+            x: see `differentiate`.
+            y: see `differentiate`.
+            loss: see `differentiate`.
+            moment: where in its training the step is.
+        """
 
 
 def optimiser(

@@ -18,6 +18,7 @@ from helpers.datasets import Dataset, spirals
 from helpers.metrics import BLOCK, accuracy, log_area_change, log_volume_change, weight_measures
 from helpers.models import Ensemble
 from helpers.seeding import SEED
+from helpers.steps import Objective
 from helpers.training import History, Training, train
 
 
@@ -146,7 +147,9 @@ def spiral_sweep(
     snapshots: Collection[int] | None = None,
     noise: float = 0.0,
     codimension: int = 1,
+    distance: float | None = None,
     train_share: float = 0.67,
+    objective: Objective | None = None,
 ) -> Sweep:
     """Train one network for every combination of activation, entanglement and seed.
 
@@ -164,7 +167,9 @@ def spiral_sweep(
         snapshots: epochs to keep; by default the last.
         noise: see `datasets.spirals`.
         codimension: see `datasets.spirals`.
+        distance: see `datasets.spirals`.
         train_share: see `datasets.Dataset.split`.
+        objective: see `training.train`.
 
     Raises:
         TypeError: an argument has the wrong type.
@@ -185,7 +190,7 @@ def spiral_sweep(
     single = training.loss == "binary_cross_entropy"
     parts: dict[tuple[float, int], tuple[Dataset, Dataset]] = {}
     for entanglement, seed in product(axes["entanglement"], axes["seed"]):
-        data = spirals(entanglement, noise=noise, codimension=codimension, seed=seed)
+        data = spirals(entanglement, noise=noise, codimension=codimension, distance=distance, seed=seed)
         parts[entanglement, seed] = data.split(train_share=train_share, seed=seed)
     columns = [parts[entanglement, seed] for _, entanglement, seed in members]
     x_train, y_train, x_test, y_test = (
@@ -197,6 +202,7 @@ def spiral_sweep(
         y_train[..., None].float() if single else y_train,
         training,
         snapshots=snapshots,
+        objective=objective,
     )
     return Sweep(axes, history, x_train, y_train, x_test, y_test)
 

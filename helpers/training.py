@@ -21,6 +21,7 @@ from helpers.checks import Choice, Flag, Integer, Real
 from helpers.losses import LOSSES
 from helpers.models import Ensemble
 from helpers.runs import Run, Training
+from helpers.steps import Objective
 
 # Epochs between two looks at the clock, for the progress shown and for checkpoints.
 LEG = 10
@@ -77,6 +78,7 @@ def train(
     progress: bool | None = None,
     checkpoint: str | Path | None = None,
     memory_gib: float = 2.0,
+    objective: Objective | None = None,
 ) -> History:
     """Train every member by minibatch steps on the mean loss of its batches.
 
@@ -99,6 +101,8 @@ def train(
         checkpoint: file that keeps the state of a long run, written every half minute. If it is there at the
             start, the run continues from it, to the same result; it is removed at the end.
         memory_gib: what the state and the snapshots may need, GiB, above 0.
+        objective: what to make smaller instead of the mean loss of each batch, in plain PyTorch
+            (`helpers.property_training`). For a checkpoint it must be a frozen dataclass.
 
     Returns:
         The history; its last ensemble is the trained one if the last epoch is among the snapshots.
@@ -119,7 +123,7 @@ def train(
     wanted = _wanted(snapshots, training)
     # Moved before it is shown to all members, shared data is moved once.
     x, y = _own_data(ensemble, x.to(where), y.to(where), training)
-    run = Run(ensemble, x, y, training, wanted, memory_gib=memory_gib)
+    run = Run(ensemble, x, y, training, wanted, memory_gib=memory_gib, objective=objective)
     jobs = run.kernel_jobs if run.can_compile(compiled) else run.stacked_jobs
     done = run.epoch if checkpoint is not None and run.resume(Path(checkpoint)) else -1
     saved = time.monotonic()

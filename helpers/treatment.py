@@ -13,6 +13,7 @@ from torch import Tensor
 
 from helpers.checks import Integer, ListOf
 from helpers.datasets import Dataset
+from helpers.gradients import InputGradients
 from helpers.mappings import (
     area,
     asymmetry,
@@ -27,7 +28,7 @@ from helpers.mappings import (
 from helpers.seeding import numpy_stream
 from helpers.sweeps import Sweep, spiral_sweep
 from helpers.training import Training
-from helpers.vanishing import dead_unit_share, input_gradient, zero_gradient_share
+from helpers.vanishing import dead_unit_share, zero_gradient_share
 
 
 def gradient_results(sweep: Sweep, batch_sizes: Sequence[int], *, n_points: int = 1000) -> xr.Dataset:
@@ -41,7 +42,8 @@ def gradient_results(sweep: Sweep, batch_sizes: Sequence[int], *, n_points: int 
     Returns:
         ``zero_gradients``: `vanishing.zero_gradient_share` with dimensions points (the batch size), epoch, layer and
         the axes; ``dead_units``: `vanishing.dead_unit_share` with epoch, layer (the hidden ones) and the axes;
-        ``input_gradient``: median over the points of the norm of `vanishing.input_gradient`, with epoch and the axes.
+        ``input_gradient``: median over the points of the norm of the loss's gradient by the point, with epoch and the
+        axes (the vanishing-gradient check of Ślusarz 2021, §3.3, requirement 1).
 
     Raises:
         ValueError: a batch is larger than the points there are.
@@ -54,7 +56,9 @@ def gradient_results(sweep: Sweep, batch_sizes: Sequence[int], *, n_points: int 
         torch.stack([zero_gradient_share(one, x, y, batch_size=size) for one in snapshots]) for size in batch_sizes
     ]
     dead = torch.stack([dead_unit_share(one, x) for one in snapshots])
-    norms = [torch.linalg.vector_norm(input_gradient(one, x, y), dim=2).median(dim=1).values for one in snapshots]
+    member = torch.arange(len(x)).repeat_interleave(x.shape[1])
+    by_point = [InputGradients(one, "cross_entropy").both(member, x.flatten(0, 1), y.flatten())[1] for one in snapshots]
+    norms = [torch.linalg.vector_norm(g, dim=1).view(len(x), -1).median(dim=1).values for g in by_point]
     leading: dict[str, Sequence[Any]] = {"points": list(batch_sizes), "epoch": epochs, "layer": layers}
     return xr.Dataset(
         {

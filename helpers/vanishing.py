@@ -60,34 +60,9 @@ def dead_unit_share(ensemble: Ensemble, x: Tensor) -> Tensor:
         ``[n_hidden, n_networks]``, 0 to 1.
     """
     passes = ensemble.pre_activations(x)
-    layers = range(len(ensemble.slopes))
+    layers = range(len(ensemble.layer_sizes) - 2)
     dead = [(ensemble.derivative(z, layer) == 0).all(dim=1) for layer, (_, z) in zip(layers, passes, strict=False)]
     return torch.stack([one.double().mean(-1) for one in dead])
-
-
-@torch.no_grad()
-def input_gradient(ensemble: Ensemble, x: Tensor, y: Tensor, *, loss: str = "cross_entropy") -> Tensor:
-    """Derivative of each point's own loss by the point.
-
-    Args:
-        ensemble: the networks.
-        x: points, ``[n_networks, n_points, n_in]``.
-        y: their targets, as in `training.train`.
-        loss: a name from `helpers.losses`.
-
-    Returns:
-        ``[n_networks, n_points, n_in]``.
-
-    References:
-        Ślusarz (2021), §3.3, functional requirement 1.
-    """
-    passes = list(ensemble.pre_activations(x))
-    _, back = LOSSES[loss].function(passes[-1][1], y)
-    for layer in reversed(range(len(passes))):
-        back = torch.bmm(back, ensemble.weights[layer])
-        if layer:
-            back = ensemble.backward(back, passes[layer - 1][1], passes[layer][0], layer - 1)
-    return back
 
 
 def chance_of_zero_gradient(layer_sizes: Sequence[int]) -> list[float]:

@@ -5,6 +5,7 @@ import warnings
 from pathlib import Path
 
 import pytest
+import torch
 from torch.nn import functional as F
 
 from helpers import kernel
@@ -33,6 +34,9 @@ def loss_of_each_point(name, logits, y):
     """PyTorch's loss of stacked networks at each of their points, [n_networks, n_points]."""
     if name == "cross_entropy":
         return CRITERIA[name](logits.flatten(0, 1), y.flatten(), reduction="none").view(y.shape)
+    if name == "margin":
+        others = logits.scatter(-1, y[..., None], -torch.inf).amax(-1)
+        return others - logits.gather(-1, y[..., None])[..., 0]
     return CRITERIA[name](logits, y, reduction="none").mean(-1)
 
 

@@ -110,6 +110,14 @@ def committed():
     return load_report(ROOT / "results")
 
 
+# All claims of the three studies: on spirals (T), on clipping (P), on dirty data (D).
+IDS = [f"{study}{number:02d}" for study, last in (("D", 9), ("P", 9), ("T", 24)) for number in range(1, last + 1)]
+
+
+def test_no_claim_of_the_studies_is_missing_and_none_is_unknown():
+    assert sorted(load_claims()) == IDS
+
+
 def test_every_claim_has_a_decided_row_for_each_protocol(committed):
     rows = [(verdict.claim.id, verdict.protocol) for verdict in committed.verdicts]
     assert len(rows) == len(set(rows))

@@ -5,14 +5,12 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from helpers.activations import ACTIVATIONS
 from helpers.datasets import spirals
 from helpers.models import Ensemble
 from helpers.vanishing import (
     chance_of_dead_unit,
     chance_of_zero_gradient,
     dead_unit_share,
-    input_gradient,
     zero_gradient_share,
 )
 
@@ -22,16 +20,6 @@ RNG = np.random.default_rng(0)
 def points(n_networks, n_points):
     x = torch.from_numpy(RNG.normal(size=(n_networks, n_points, 2)) * 4).float()
     return x, torch.from_numpy(RNG.integers(0, 2, (n_networks, n_points)))
-
-
-@pytest.mark.parametrize("name", ACTIVATIONS)
-def test_input_gradient_is_autograds(name):
-    ensemble = Ensemble([2, 6, 5, 2], [name, "tanh"], [1, 2]).double()
-    x, y = points(2, 30)
-    x = x.double().requires_grad_()
-    loss = F.cross_entropy(ensemble(x).flatten(0, 1), y.flatten(), reduction="sum")
-    (expected,) = torch.autograd.grad(loss, x)
-    torch.testing.assert_close(input_gradient(ensemble, x.detach(), y), expected)
 
 
 def test_zero_gradients_are_counted_batch_by_batch():
