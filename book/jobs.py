@@ -165,7 +165,9 @@ def main() -> None:
         sys.exit(f"{job['title']}: interrupted")
     record = stored(Path(plan["root"]), job["chapter"], job["key"])
     assert record is not None
-    print(f"{job['title']}: {record['seconds']:.1f} s", flush=True)
+    # In one piece: jobs side by side write to the same stream, and print would send the end of the line by itself.
+    sys.stdout.write(f"{job['title']}: {record['seconds']:.1f} s\n")
+    sys.stdout.flush()
     done.touch()
 
 
