@@ -11,6 +11,7 @@ import helpers
 ORDER = (
     ("checks", "files", "seeding"),
     ("datasets", "activations"),
+    ("digits",),
     ("models", "losses", "kernel"),
     ("steps",),
     ("runs",),
