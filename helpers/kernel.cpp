@@ -187,6 +187,7 @@ static void apply(Psi psi, long n, float* z, float* slopes) {
 enum Activation { TANH, RELU, LEAKY_RELU, PRELU, ELU, GELU, SILU, SOFTSIGN, SIGMOID, ABS };
 enum Loss { CROSS_ENTROPY, BINARY_CROSS_ENTROPY, SQUARED_ERROR };
 enum Optimiser { ADAM, SGD };
+enum Output { LINEAR, ACTIVATED, NEGATED };  // the logits are z, psi(z) or -psi(z)
 
 static void activate(int name, float learned, long n, float* z, float* slopes) {
     switch (name) {
@@ -250,7 +251,7 @@ struct Layer {
 };
 
 struct Protocol {
-    int32_t activation, loss, optimiser;
+    int32_t activation, loss, optimiser, output, output_bias;
     float learning_rate, momentum, second_momentum, epsilon, weight_decay;
 };
 
@@ -269,7 +270,7 @@ class Network {
     static long count(long n_layers, const int64_t* sizes) {
         long n = 0;
         for (long l = 0; l < n_layers; l++) n += (sizes[l] + 1) * padded(sizes[l + 1]);
-        return n + padded(n_layers);  // one learned slope for each hidden layer
+        return n + padded(n_layers);  // at most one learned slope for each layer
     }
 
     // Calls visit(ours, theirs) for every parameter, in PyTorch's order: W [n_out, n_in] and b of each layer, then slopes.
@@ -281,7 +282,7 @@ class Network {
                 for (long i = 0; i < layer.n_in; i++) visit(layer.weight + i * layer.width + o, theirs++);
             for (long o = 0; o < layer.n_out; o++) visit(layer.bias + o, theirs++);
         }
-        for (size_t l = 0; l + 1 < layers.size(); l++) visit(slopes + l, theirs++);
+        for (size_t l = 0; l < layers.size() - (protocol.output == LINEAR); l++) visit(slopes + l, theirs++);
     }
 
    public:
@@ -331,21 +332,29 @@ class Network {
             float* out = l < last ? layer.output : layer.gradient;
             multiply(left(l, false), points, parameters + layer.weight, layer.width, layer.n_in,
                      parameters + layer.bias, out);
-            if (l == last) break;
+            if (l == last && protocol.output == LINEAR) break;
             const long area = points * layer.width;
             if (protocol.activation == PRELU)
                 for (long i = 0; i < area; i += LANES) store(layer.below + i, at_most(load(out + i), 0.0f));
             activate(protocol.activation, parameters[slopes + l], area, out, layer.slope);
+            if (l == last && protocol.output == NEGATED) negate(out, area);
         }
         const auto loss = protocol.loss == CROSS_ENTROPY          ? cross_entropy
                           : protocol.loss == BINARY_CROSS_ENTROPY ? binary_cross_entropy
                                                                   : squared_error;
         Layer& top = layers[last];
         const double total = loss(points, top.n_out, top.width, target, top.gradient);
+        if (protocol.output != LINEAR) {
+            for (long b = 0; b < points; b++)  // the loss does not look at the padding, where psi may be other than 0
+                std::fill(top.gradient + b * top.width + top.n_out, top.gradient + (b + 1) * top.width, 0.0f);
+            if (protocol.output == NEGATED) negate(top.gradient, points * top.width);
+            through_activation(last, points);
+        }
         for (size_t l = last;; l--) {
             Layer& layer = layers[l];
             multiply(left(l, true), layer.n_in, layer.gradient, layer.width, points, nullptr, gradient + layer.weight);
-            for (long c = 0; c < layer.width; c += LANES) {
+            const bool has_bias = l < last || protocol.output_bias;  // without one its gradient is never written: 0
+            for (long c = 0; has_bias && c < layer.width; c += LANES) {
                 Vector sum{};
                 for (long b = 0; b < points; b++) sum += load(layer.gradient + b * layer.width + c);
                 store(gradient + layer.bias + c, sum);
@@ -359,10 +368,20 @@ class Network {
             }
             multiply({layer.gradient, layer.width, 1}, points, transposed, below.width, layer.n_out, nullptr,
                      below.gradient);
-            if (protocol.activation == PRELU) gradient[slopes + l - 1] = slope_gradient(below, points);
-            for (long i = 0; i < points * below.width; i += LANES)
-                store(below.gradient + i, load(below.gradient + i) * load(below.slope + i));
+            through_activation(l - 1, points);
         }
+    }
+
+    static void negate(float* values, long n) {
+        for (long i = 0; i < n; i += LANES) store(values + i, -load(values + i));
+    }
+
+    // Turns a layer's derivative by psi(z) into the one by z.
+    void through_activation(size_t l, long points) {
+        Layer& layer = layers[l];
+        if (protocol.activation == PRELU) gradient[slopes + l] = slope_gradient(layer, points);
+        for (long i = 0; i < points * layer.width; i += LANES)
+            store(layer.gradient + i, load(layer.gradient + i) * load(layer.slope + i));
     }
 
     // The derivative by PReLU's slope, given that by psi(z).

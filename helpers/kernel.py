@@ -32,13 +32,14 @@ FLAGS = ("-std=c++17", "-O3", NATIVE, "-fno-math-errno", "-fno-trapping-math", "
 ACTIVATIONS = ("tanh", "relu", "leaky_relu", "prelu", "elu", "gelu", "silu", "softsign", "sigmoid", "abs")
 LOSSES = ("cross_entropy", "binary_cross_entropy", "squared_error")
 OPTIMISERS = ("adam", "sgd")
+OUTPUTS = ("linear", "activated", "negated")
 
 
 class Protocol(ctypes.Structure):
     """How to train one network; the same fields in the same order as in kernel.cpp."""
 
     _fields_ = [
-        *((name, ctypes.c_int32) for name in ("activation", "loss", "optimiser")),
+        *((name, ctypes.c_int32) for name in ("activation", "loss", "optimiser", "output", "output_bias")),
         *(
             (name, ctypes.c_float)
             for name in ("learning_rate", "momentum", "second_momentum", "epsilon", "weight_decay")

@@ -9,37 +9,62 @@ import torch
 from torch import Tensor, nn
 
 from helpers.activations import Activation, activation
-from helpers.checks import Integer, ListOf
+from helpers.checks import Choice, Flag, Integer, ListOf
 from helpers.seeding import SEED, torch_stream
+
+# What becomes of the last layer's z: the logits are z, ψ(z) or −ψ(z).
+OUTPUTS = ("linear", "activated", "negated")
+OUTPUT_NAME = Choice(OUTPUTS)
+
+
+class Negate(nn.Module):
+    """−z as a module, which PyTorch does not have."""
+
+    def forward(self, z: Tensor) -> Tensor:
+        """Return −z, elementwise."""
+        return -z
 
 
 class Ensemble(nn.Module):
     """N multilayer perceptrons of one shape, initialised as PyTorch initialises ``nn.Linear``.
 
-    Layer l computes ``ψ(W_l a_{l-1} + b_l)``, the last one no ψ. Weights and biases are drawn from
-    U(−1/√fan_in, 1/√fan_in), each member's from the stream of its own seed. Layers are counted from 0: with
-    hidden layers of equal width, layers 1, 2, … are the square, hidden-to-hidden ones.
+    Layer l computes ``ψ(W_l a_{l-1} + b_l)``, the last one no ψ unless ``output`` asks for it. Weights and biases
+    are drawn from U(−1/√fan_in, 1/√fan_in), each member's from the stream of its own seed. Layers are counted from
+    0: with hidden layers of equal width, layers 1, 2, … are the square, hidden-to-hidden ones.
 
     Args:
         layer_sizes: neurons in each layer, input and output included, e.g. ``[2, 50, 50, 2]``.
         activations: one name for each member, from `helpers.activations`.
         seeds: one seed for each member, at least 0; members may share a seed.
+        output: what the logits are: the last layer's z (``"linear"``), ψ(z) (``"activated"``) or −ψ(z)
+            (``"negated"``).
+        output_bias: whether the last layer has a bias; without one, its b is 0 and stays there.
 
     Attributes:
-        layer_sizes, activations, seeds: the arguments, as tuples.
+        layer_sizes, activations, seeds, output, output_bias: the arguments, the first three as tuples.
         weights: W, one ``[n_networks, n_out, n_in]`` for each layer.
         biases: b, one ``[n_networks, n_out]`` for each layer.
-        slopes: learned slopes of PReLU members, one ``[n_networks]`` for each hidden layer; other members
-            carry the value along unused.
+        slopes: learned slopes of PReLU members, one ``[n_networks]`` for each layer with an activation; other
+            members carry the value along unused.
 
     Raises:
         TypeError: an argument has the wrong type.
-        ValueError: no hidden layer, a layer without neurons, an unknown activation, a negative seed, no
+        ValueError: no hidden layer, a layer without neurons, an unknown activation or output, a negative seed, no
             member, or not as many seeds as activations.
     """
 
-    def __init__(self, layer_sizes: Sequence[int], activations: Sequence[str], seeds: Sequence[int]) -> None:
+    def __init__(
+        self,
+        layer_sizes: Sequence[int],
+        activations: Sequence[str],
+        seeds: Sequence[int],
+        *,
+        output: str = "linear",
+        output_bias: bool = True,
+    ) -> None:
         super().__init__()
+        self.output = OUTPUT_NAME("output", output)
+        self.output_bias = Flag()("output_bias", output_bias)
         width = Integer(at_least=1)
         self.layer_sizes = tuple(width(f"layer_sizes[{i}]", size) for i, size in enumerate(layer_sizes))
         if len(self.layer_sizes) < 3:
@@ -61,8 +86,11 @@ class Ensemble(nn.Module):
             layer = torch.stack(drawn)
             self.weights.append(layer[:, : n_out * n_in].reshape(-1, n_out, n_in))
             self.biases.append(layer[:, n_out * n_in :].clone())
+        if not output_bias:  # drawn all the same, so that the option moves no other number
+            self.biases[-1].data.zero_()
         initial = torch.tensor([activation(name).slope or 0.0 for name in self.activations])
-        self.slopes = nn.ParameterList(initial.clone() for _ in self.layer_sizes[1:-1])
+        n_activated = len(self.weights) - (output == "linear")
+        self.slopes = nn.ParameterList(initial.clone() for _ in range(n_activated))
 
     def __len__(self) -> int:
         return len(self.seeds)
@@ -77,35 +105,37 @@ class Ensemble(nn.Module):
             start = stop
         return runs
 
-    def pre_activations(self, x: Tensor) -> Iterator[tuple[Tensor, Tensor]]:
+    def pre_activations(self, x: Tensor, first: int = 0) -> Iterator[tuple[Tensor, Tensor]]:
         """Yield each layer's input a_{l-1} and pre-activation z_l = W_l a_{l-1} + b_l, first layer first.
 
         Args:
             x: ``[n_networks, n_points, n_in]``, or ``[n_points, n_in]`` to show all members the same points.
+            first: the layer that x is the input of; those before it are left out.
 
         Raises:
-            ValueError: the shape of x fits neither.
+            ValueError: the shape of x fits neither, or there is no such layer.
         """
+        n_in = self.layer_sizes[Integer(at_least=0, at_most=len(self.weights) - 1)("first", first)]
         if x.dim() == 2:
             x = x.expand(len(self), *x.shape)
-        if x.dim() != 3 or x.shape[0] != len(self) or x.shape[2] != self.layer_sizes[0]:
+        if x.dim() != 3 or x.shape[0] != len(self) or x.shape[2] != n_in:
             raise ValueError(
-                f"x must have shape [{len(self)}, n_points, {self.layer_sizes[0]}] or "
-                f"[n_points, {self.layer_sizes[0]}], got {list(x.shape)}."
+                f"x must have shape [{len(self)}, n_points, {n_in}] or [n_points, {n_in}], got {list(x.shape)}."
             )
-        for layer, (weight, bias) in enumerate(zip(self.weights, self.biases, strict=True)):
-            z = torch.baddbmm(bias[:, None, :], x, weight.transpose(1, 2))
+        last = len(self.weights) - 1
+        for layer in range(first, last + 1):
+            z = torch.baddbmm(self.biases[layer][:, None, :], x, self.weights[layer].transpose(1, 2))
             yield x, z
-            if layer < len(self.slopes):
+            if layer < last:
                 x = self.activate(z, layer)
 
     def activate(self, z: Tensor, layer: int) -> Tensor:
-        """Return ψ(z) of a hidden layer, each member with its own activation; shapes as z."""
+        """Return ψ(z) of a layer with an activation, each member with its own; shapes as z."""
         parts = [psi.function(z[members], *slope) for members, psi, slope in self._by_run(layer)]
         return parts[0] if len(parts) == 1 else torch.cat(parts)
 
     def derivative(self, z: Tensor, layer: int) -> Tensor:
-        """Return ψ'(z) of a hidden layer, each member with its own activation; shapes as z."""
+        """Return ψ'(z) of a layer with an activation, each member with its own; shapes as z."""
         return self.backward(torch.ones_like(z), z, self.activate(z, layer), layer)
 
     def backward(self, back: Tensor, z: Tensor, value: Tensor, layer: int) -> Tensor:
@@ -115,7 +145,7 @@ class Ensemble(nn.Module):
             back: derivative of something by ψ(z), ``[n_networks, n_points, width]``.
             z: pre-activations, of the same shape.
             value: ψ(z).
-            layer: the hidden layer.
+            layer: a layer with an activation.
         """
         parts = [
             psi.backward(back[members], z[members], value[members], *slope)
@@ -129,7 +159,7 @@ class Ensemble(nn.Module):
         Args:
             back: derivative of the loss by ψ(z), ``[n_networks, n_points, width]``.
             z: pre-activations, of the same shape.
-            layer: the hidden layer.
+            layer: a layer with an activation.
             out: 0 for members without a learned slope.
         """
         for members, _, slope in self._by_run(layer):
@@ -140,11 +170,18 @@ class Ensemble(nn.Module):
             psi = activation(name)
             yield members, psi, () if psi.slope is None else (self.slopes[layer][members, None, None],)
 
-    def forward(self, x: Tensor) -> Tensor:
-        """Return the logits, ``[n_networks, n_points, n_out]``; x as in `pre_activations`."""
-        for _, z in self.pre_activations(x):  # noqa: B007 (only the last is wanted, and the others can go)
+    def logits(self, z: Tensor) -> Tensor:
+        """Return what the last layer's z becomes, by ``output``: z, ψ(z) or −ψ(z); shapes as z."""
+        if self.output == "linear":
+            return z
+        value = self.activate(z, len(self.weights) - 1)
+        return -value if self.output == "negated" else value
+
+    def forward(self, x: Tensor, first: int = 0) -> Tensor:
+        """Return the logits, ``[n_networks, n_points, n_out]``; x and first as in `pre_activations`."""
+        for _, z in self.pre_activations(x, first):  # noqa: B007 (only the last is wanted, and the others can go)
             pass
-        return z
+        return self.logits(z)
 
     def flatten(self) -> Tensor:
         """Return a copy of all numbers, ``[n_networks, n_parameters]``: W and b of each layer, then the slopes."""
@@ -167,6 +204,7 @@ class Ensemble(nn.Module):
         made = Ensemble.__new__(Ensemble)
         nn.Module.__init__(made)
         made.layer_sizes, made.activations, made.seeds = self.layer_sizes, activations, seeds
+        made.output, made.output_bias = self.output, self.output_bias
         shapes = list(zip(self.layer_sizes, self.layer_sizes[1:], strict=False))
         sizes = [size for n_in, n_out in shapes for size in (n_in * n_out, n_out)] + [1] * len(self.slopes)
         parts = torch.split_with_sizes(flat, sizes, dim=1)
@@ -210,13 +248,20 @@ class Ensemble(nn.Module):
             for layer, (weight, bias) in enumerate(zip(self.weights, self.biases, strict=True)):
                 # Skipping the initialisation also leaves the global random state alone.
                 linear = nn.utils.skip_init(  # type: ignore[no-untyped-call]
-                    nn.Linear, weight.shape[2], weight.shape[1], dtype=weight.dtype
+                    nn.Linear,
+                    weight.shape[2],
+                    weight.shape[1],
+                    bias=self.output_bias or layer < len(self.weights) - 1,
+                    dtype=weight.dtype,
                 )
                 linear.weight.copy_(weight[index])
-                linear.bias.copy_(bias[index])
+                if linear.bias is not None:
+                    linear.bias.copy_(bias[index])
                 modules.append(linear)
                 if layer < len(self.slopes):
                     modules.append(psi.module().to(weight.dtype))
                     if isinstance(modules[-1], nn.PReLU):
                         modules[-1].weight.copy_(self.slopes[layer][index])
+        if self.output == "negated":
+            modules.append(Negate())
         return nn.Sequential(*modules)

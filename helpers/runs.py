@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -24,6 +24,8 @@ from helpers.steps import differentiate, optimiser
 FEWEST, MOST = 40, 125
 # What the kernel may need for one network: beyond the caches, PyTorch's products of large matrices are as fast.
 KERNEL_BYTES = 2**25
+# What plain PyTorch may need for the points of the batches to come, put in order beforehand for all members.
+GATHERED_BYTES = 2**28
 
 
 @dataclass(frozen=True)
@@ -167,6 +169,8 @@ class Run:
             kernel.ACTIVATIONS.index(self.ensemble.activations[k]),
             kernel.LOSSES.index(training.loss),
             kernel.OPTIMISERS.index(training.optimiser),
+            kernel.OUTPUTS.index(self.ensemble.output),
+            self.ensemble.output_bias,
             self.rates[k],
             *((0.9, 0.999) if training.optimiser == "adam" else (training.momentum, 0.0)),  # PyTorch's defaults
             1e-8,
@@ -201,7 +205,7 @@ class Run:
     @torch.no_grad()
     def _stacked(self, block: slice, n_epochs: int) -> None:
         training, loss = self.training, LOSSES[self.training.loss]
-        x, y = self.x[block], self.y[block]
+        x = self.x[block]
         n_networks, n_points = x.shape[:2]
         state = [array[block] for array in (self.parameters, self.first, self.second)]  # views
         gradient = torch.zeros_like(state[0])
@@ -216,18 +220,14 @@ class Run:
             momentum=training.momentum,
             decay=training.weight_decay,
         )
-        orders = torch.stack([self.orders(k, n_epochs) for k in range(len(self.ensemble))[block]], dim=1)
-        rows = torch.arange(n_networks, device=x.device)[:, None]
+        reach = training.batch_size * max(1, GATHERED_BYTES // (training.batch_size * x[:, :1].nbytes))
         alive = self.diverged[block] < 0
         # What a diverged member was before it diverged; its row then fills with NaN, which disturbs no other row.
         frozen = {int(k): [array[k].clone() for array in state] for k in (~alive).nonzero()}
-        for epoch, order in enumerate(orders.to(x.device), start=self.epoch):
-            x_epoch, y_epoch = x[rows, order], y[rows, order]
+        for epoch in range(self.epoch, self.epoch + n_epochs):
             total = torch.zeros(n_networks, device=x.device, dtype=x.dtype)
-            for start in range(0, n_points, training.batch_size):
-                batch = slice(start, start + training.batch_size)
-                points = x_epoch[:, batch]
-                mean = differentiate(networks, slot, points, y_epoch[:, batch], loss)
+            for points, targets in self._batches(block, reach):
+                mean = differentiate(networks, slot, points, targets, loss)
                 total += mean * (points.shape[1] / n_points)
                 finite = total.isfinite().cpu()
                 if not finite[alive].all():
@@ -241,12 +241,26 @@ class Run:
             for array, kept in zip(state, before, strict=True):
                 array[k] = kept
 
+    def _batches(self, block: slice, reach: int) -> Iterator[tuple[Tensor, Tensor]]:
+        """The batches of an epoch for a block of members, so many points put in order at once."""
+        x, y, batch_size = self.x[block], self.y[block], self.training.batch_size
+        n_networks, n_points = x.shape[:2]
+        if batch_size >= n_points:  # one step on all points, whose order means nothing
+            yield x, y
+            return
+        order = torch.cat([self.orders(k, 1) for k in range(len(self.ensemble))[block]]).to(x.device)
+        rows = torch.arange(n_networks, device=x.device)[:, None]
+        for start in range(0, n_points, reach):
+            chosen = order[:, start : start + reach]
+            yield from zip(*(torch.split(part[rows, chosen], batch_size, dim=1) for part in (x, y)), strict=True)
+
     @property
     def fingerprint(self) -> str:
         """Hash of all that decides the result."""
-        named = (self.training, self.wanted, self.ensemble.activations, self.ensemble.seeds)
-        seen = hashlib.sha256(repr(named).encode())
-        for tensor in (self.ensemble.flatten(), self.x, self.y):
+        networks = self.ensemble
+        members = (networks.activations, networks.seeds, networks.output, networks.output_bias)
+        seen = hashlib.sha256(repr((self.training, self.wanted, members)).encode())
+        for tensor in (networks.flatten(), self.x, self.y):
             seen.update(tensor.contiguous().cpu().numpy().data)
         return seen.hexdigest()
 

@@ -31,12 +31,22 @@ def differentiate(ensemble: Ensemble, gradient: Ensemble, x: Tensor, y: Tensor, 
         The mean loss of each member, ``[n_networks]``.
     """
     passes = list(ensemble.pre_activations(x))
-    losses, delta = loss.function(passes[-1][1], y)
+    last, z = len(passes) - 1, passes[-1][1]
+    logits = ensemble.logits(z)
+    losses, delta = loss.function(logits, y)
     delta /= x.shape[1]
+    if ensemble.output != "linear":
+        if ensemble.output == "negated":
+            logits, delta = logits.neg_(), delta.neg_()  # back to ψ(z), and the derivative by it
+        ensemble.slope_gradient(delta, z, last, out=gradient.slopes[last])
+        delta = ensemble.backward(delta, z, logits, last)
     for layer in reversed(range(len(passes))):
         value = passes[layer][0]
         torch.bmm(delta.transpose(1, 2), value, out=gradient.weights[layer])
-        torch.sum(delta, dim=1, out=gradient.biases[layer])
+        if layer < last or ensemble.output_bias:
+            torch.sum(delta, dim=1, out=gradient.biases[layer])
+        else:
+            gradient.biases[layer].zero_()
         if layer:
             delta = torch.bmm(delta, ensemble.weights[layer])
             z = passes[layer - 1][1]

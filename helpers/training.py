@@ -26,7 +26,7 @@ from helpers.runs import Run, Training
 LEG = 10
 CHECKPOINT_SECONDS = 30.0
 
-__all__ = ["History", "MixedHistory", "Training", "train", "train_mixed"]
+__all__ = ["History", "MixedHistory", "Training", "train", "train_mixed", "training_seconds"]
 
 DEVICES = ("auto", "cpu", "cuda")
 
@@ -117,8 +117,9 @@ def train(
         Flag()("progress", progress)
     where = _device(device)
     wanted = _wanted(snapshots, training)
-    x, y = _own_data(ensemble, x, y, training)
-    run = Run(ensemble, x.to(where), y.to(where), training, wanted, memory_gib=memory_gib)
+    # Moved before it is shown to all members, shared data is moved once.
+    x, y = _own_data(ensemble, x.to(where), y.to(where), training)
+    run = Run(ensemble, x, y, training, wanted, memory_gib=memory_gib)
     jobs = run.kernel_jobs if run.can_compile(compiled) else run.stacked_jobs
     done = run.epoch if checkpoint is not None and run.resume(Path(checkpoint)) else -1
     saved = time.monotonic()
@@ -143,6 +144,29 @@ def train(
     if checkpoint is not None:
         Path(checkpoint).unlink(missing_ok=True)
     return _history(run)
+
+
+def training_seconds(
+    ensemble: Ensemble, x: Tensor, y: Tensor, training: Training, *, device: str = "auto", n_epochs: int = 2
+) -> float:
+    """Estimate how long `train` would take, by training for a few epochs.
+
+    Args:
+        ensemble: the networks, or some of them: the estimate is for these.
+        x: points, as in `train`.
+        y: targets.
+        training: the protocol.
+        device: as in `train`.
+        n_epochs: how many to time, at least 1, after a first one that warms up.
+
+    Returns:
+        Seconds for all epochs of the protocol.
+    """
+    few = replace(training, epochs=Integer(at_least=1)("n_epochs", n_epochs))
+    train(ensemble, x, y, replace(training, epochs=1), device=device, progress=False)
+    start = time.perf_counter()
+    train(ensemble, x, y, few, device=device, progress=False)
+    return (time.perf_counter() - start) / n_epochs * training.epochs
 
 
 @dataclass(frozen=True)
@@ -249,6 +273,7 @@ def _wanted(snapshots: Collection[int] | None, training: Training) -> list[int]:
 def _own_data(ensemble: Ensemble, x: Tensor, y: Tensor, training: Training) -> tuple[Tensor, Tensor]:
     """Points and targets with a first dimension for the members, checked."""
     loss, n, dtype = LOSSES[training.loss], len(ensemble), ensemble.weights[0].dtype
+    x, y = x.to(dtype), y if loss.classes else y.to(dtype)
     if x.dim() == 2:
         x = x.expand(n, *x.shape)
     if y.dim() == (1 if loss.classes else 2):
@@ -267,7 +292,7 @@ def _own_data(ensemble: Ensemble, x: Tensor, y: Tensor, training: Training) -> t
             f"[{n}, n_points{targets}] with at least one point, got {list(x.shape)} and {list(y.shape)}."
         )
     loss.check(y, ensemble.layer_sizes[-1])
-    return x.to(dtype), y if loss.classes else y.to(dtype)
+    return x, y
 
 
 def _pool(n_threads: int) -> ThreadPoolExecutor:

@@ -9,7 +9,7 @@ import torch
 from helpers import kernel
 from helpers.activations import ACTIVATIONS
 from helpers.losses import LOSSES
-from helpers.models import Ensemble
+from helpers.models import OUTPUTS, Ensemble
 from helpers.training import Training, train
 
 COMPILER = next(filter(None, map(shutil.which, kernel.COMPILERS)), None)
@@ -24,6 +24,7 @@ def one_run(**options):
 def test_names_are_those_of_the_registries():
     assert set(kernel.ACTIVATIONS) == set(ACTIVATIONS)
     assert set(kernel.LOSSES) == set(LOSSES)
+    assert kernel.OUTPUTS == OUTPUTS
 
 
 def test_names_are_in_the_order_of_the_source():
@@ -32,6 +33,7 @@ def test_names_are_in_the_order_of_the_source():
         ("Activation", kernel.ACTIVATIONS),
         ("Loss", kernel.LOSSES),
         ("Optimiser", kernel.OPTIMISERS),
+        ("Output", kernel.OUTPUTS),
     ):
         listed = source.split(f"enum {enumeration} {{")[1].split("}")[0]
         assert [name.strip().lower() for name in listed.split(",")] == list(names)

@@ -177,6 +177,54 @@ def test_members_do_not_enter_each_others_gradients(mixed):
         assert moved.nonzero().flatten().tolist() == [2]
 
 
+@pytest.mark.parametrize("output", ["linear", "activated", "negated"])
+@pytest.mark.parametrize("output_bias", [True, False])
+def test_logits_by_output(output, output_bias):
+    ensemble = Ensemble([3, 6, 4], MIXED, range(len(MIXED)), output=output, output_bias=output_bias).double()
+    plain = Ensemble([3, 6, 4], MIXED, range(len(MIXED))).double()
+    assert all(torch.equal(w, v) for w, v in zip(ensemble.weights, plain.weights, strict=True))
+    with torch.no_grad():
+        for layer, slopes in enumerate(ensemble.slopes):
+            slopes += points(len(MIXED), seed=layer, dtype=torch.float64)
+    x = points(9, 3, dtype=torch.float64)
+    *_, (_, z) = ensemble.pre_activations(x)
+    logits = ensemble(x)
+    for k, name in enumerate(MIXED):
+        slope = () if ACTIVATIONS[name].slope is None else (ensemble.slopes[-1][k],)
+        value = z[k] if output == "linear" else ACTIVATIONS[name].function(z[k], *slope)
+        torch.testing.assert_close(logits[k], -value if output == "negated" else value, rtol=1e-13, atol=1e-14)
+        torch.testing.assert_close(ensemble.member(k)(x), logits[k], rtol=1e-12, atol=1e-13)
+        assert (ensemble.member(k)[2].bias is None) == (not output_bias)
+    assert bool(ensemble.biases[-1].any()) == output_bias
+    chosen = ensemble.select([3, 1])
+    assert (chosen.output, chosen.output_bias) == (output, output_bias)
+    torch.testing.assert_close(chosen(x), logits[[3, 1]], rtol=1e-12, atol=1e-13)
+    assert same(ensemble.with_parameters(ensemble.flatten()), ensemble)
+
+
+def test_forward_from_a_hidden_layer(mixed):
+    x = points(12, 3)
+    logits, steps = mixed(x), list(mixed.pre_activations(x))
+    for layer, (inner, _) in enumerate(steps):
+        torch.testing.assert_close(mixed(inner, first=layer), logits, rtol=1e-5, atol=1e-6)
+        rest = list(mixed.pre_activations(inner, first=layer))
+        assert len(rest) == len(steps) - layer
+    with pytest.raises(ValueError, match="first must be a whole number at least 0 and at most 3"):
+        mixed(x, first=4)
+    with pytest.raises(ValueError, match=r"x must have shape \[14, n_points, 6\]"):
+        mixed(x, first=1)
+
+
+@pytest.mark.parametrize(
+    ("option", "error"),
+    [({"output": "softmax"}, ValueError), ({"output": None}, TypeError), ({"output_bias": 1}, TypeError)],
+)
+def test_wrong_outputs(option, error):
+    (name,) = option
+    with pytest.raises(error, match=f"^{name} must be"):
+        Ensemble([2, 3, 2], ["relu"], [0], **option)
+
+
 def test_runs_join_neighbours():
     ensemble = Ensemble([1, 1, 1], ["relu", "relu", "tanh", "relu"], range(4))
     assert ensemble.runs == [(slice(0, 2), "relu"), (slice(2, 3), "tanh"), (slice(3, 4), "relu")]

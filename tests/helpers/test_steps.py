@@ -33,6 +33,27 @@ def test_gradients_are_autograds_for_every_activation_and_loss(loss, sizes):
         torch.testing.assert_close(written.detach(), parameter.grad, rtol=1e-10, atol=1e-13)
 
 
+@pytest.mark.parametrize("loss", LOSSES.values(), ids=LOSSES)
+@pytest.mark.parametrize("output", ["activated", "negated"])
+@pytest.mark.parametrize("output_bias", [True, False])
+def test_gradients_are_autograds_for_every_output(loss, output, output_bias):
+    ensemble = Ensemble([3, 6, 4], EVERY, range(len(EVERY)), output=output, output_bias=output_bias).double()
+    x = 2 * torch.randn(len(EVERY), 9, 3, generator=stream(), dtype=torch.float64)
+    y = torch.rand(len(EVERY), 9, 4, generator=stream(), dtype=torch.float64)
+    if loss.classes:
+        y = torch.randint(0, 4, (len(EVERY), 9), generator=stream())
+    expected = reference(loss, ensemble(x), y).mean(dim=1)
+    expected.sum().backward()
+    slot = ensemble.with_parameters(torch.full_like(ensemble.flatten(), 7.0))
+    found = differentiate(ensemble, slot, x, y, loss)
+    torch.testing.assert_close(found, expected.detach(), rtol=1e-12, atol=1e-14)
+    if not output_bias:
+        assert not slot.biases[-1].any()
+        ensemble.biases[-1].grad.zero_()
+    for written, parameter in zip(slot.parameters(), ensemble.parameters(), strict=True):
+        torch.testing.assert_close(written.detach(), parameter.grad, rtol=1e-10, atol=1e-13)
+
+
 @pytest.mark.parametrize("decay", [0.0, 0.1])
 @pytest.mark.parametrize("name", ["adam", "sgd"])
 def test_updates_are_those_of_each_member_alone_and_can_be_taken_up_again(name, decay):

@@ -279,6 +279,56 @@ def test_compiled_code_is_plain_pytorch_for_any_shape(sizes, batch_size):
 
 
 @BOTH
+@pytest.mark.parametrize("output", ["activated", "negated"])
+@pytest.mark.parametrize("output_bias", [True, False])
+@pytest.mark.parametrize("optimiser", ["adam", "sgd"])
+def test_every_output_is_the_plain_loop(output, output_bias, optimiser, compiled):
+    x, y = blobs(61, seed=4)
+    training = Training(epochs=4, batch_size=17, optimiser=optimiser, learning_rate=0.01, weight_decay=0.01)
+    names = list(ACTIVATIONS)
+    start = Ensemble(SIZES, names, range(len(names)), output=output, output_bias=output_bias)
+    history = train(start, x, y, training, compiled=compiled)
+    assert (history.final.output, history.final.output_bias) == (output, output_bias)
+    for k in range(len(names)):
+        network = start.member(k)
+        losses = plain_loop(network, k, x, y, training)
+        torch.testing.assert_close(history.loss[:, k], torch.tensor(losses), rtol=0, atol=2e-5)
+        for p, q in zip(history.final.member(k).parameters(), network.parameters(), strict=True):
+            torch.testing.assert_close(p, q, rtol=0, atol=2e-5)
+    if not output_bias:
+        assert not history.final.biases[-1].any()
+
+
+@pytest.mark.parametrize("size", [1, 10_000])
+def test_points_put_in_order_bit_by_bit_are_the_same(size, monkeypatch):
+    x, y = blobs(50, seed=0)
+    start, training = Ensemble(SIZES, ["relu", "tanh"], [1, 2]), Training(epochs=3, batch_size=7)
+    at_once = train(start, x, y, training, compiled=False)
+    monkeypatch.setattr(runs, "GATHERED_BYTES", size)
+    assert distance(train(start, x, y, training, compiled=False).final, at_once.final) == 0
+
+
+@BOTH
+def test_full_batches_are_the_plain_loop(compiled):
+    x, y = blobs(40, seed=1)
+    training = Training(epochs=5, batch_size=100, optimiser="sgd", momentum=0.0, learning_rate=0.1)
+    start = Ensemble(SIZES, ["relu"], [3])
+    network = start.member(0)
+    losses = plain_loop(network, 3, x, y, training)
+    history = train(start, x, y, training, compiled=compiled)
+    torch.testing.assert_close(history.loss[:, 0], torch.tensor(losses), rtol=0, atol=1e-5)
+
+
+def test_estimated_seconds_grow_with_the_epochs(monkeypatch):
+    seen, clock = [], iter([10.0, 13.0])
+    monkeypatch.setattr(training_module, "train", lambda *a, **_: seen.append(a[3].epochs))
+    monkeypatch.setattr(training_module.time, "perf_counter", lambda: next(clock))
+    found = training_module.training_seconds(None, None, None, Training(epochs=100), n_epochs=3)
+    assert seen == [1, 3]
+    assert found == pytest.approx(100.0)
+
+
+@BOTH
 def test_learning_rates_of_their_own(compiled):
     x, y = blobs(30, 0)
     start = Ensemble(SIZES, ["relu"] * 3, [5, 5, 5])
