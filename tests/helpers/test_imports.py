@@ -16,7 +16,7 @@ ORDER = (
     ("steps",),
     ("runs",),
     ("training",),
-    ("metrics", "mappings", "vanishing"),
+    ("metrics", "mappings", "vanishing", "perturbation"),
     ("sweeps", "results", "statistics", "claim_statistics"),
     ("treatment",),
     ("claims",),
