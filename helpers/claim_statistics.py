@@ -124,6 +124,22 @@ def mean(results: xr.Dataset, measure: str) -> xr.DataArray:
     return results[measure]
 
 
+def spread(results: xr.Dataset, measure: str) -> xr.DataArray:
+    """Distance from the mean over the seeds."""
+    return abs(results[measure] - results[measure].mean("seed"))
+
+
+def change_between_ends(results: xr.Dataset, measure: str) -> xr.DataArray:
+    """Size of the change from the lowest to the highest of the selected percents of a range."""
+    values = results[measure].sortby("percent")
+    return abs(values.isel(percent=0, drop=True) - values.isel(percent=-1, drop=True))
+
+
+def steepest_step(results: xr.Dataset, measure: str) -> xr.DataArray:
+    """Size of the largest change from one of the selected percents of a range to the next."""
+    return abs(results[measure].sortby("percent").diff("percent")).max("percent")
+
+
 STATISTICS: Mapping[str, Callable[[xr.Dataset, str], xr.DataArray]] = {
     function.__name__: function
     for function in (
@@ -141,5 +157,8 @@ STATISTICS: Mapping[str, Callable[[xr.Dataset, str], xr.DataArray]] = {
         setbacks,
         magnitude,
         mean,
+        spread,
+        change_between_ends,
+        steepest_step,
     )
 }
