@@ -16,12 +16,16 @@ ORDER = (
     ("steps",),
     ("runs",),
     ("training",),
+    ("metrics", "mappings", "vanishing", "perturbation"),
     ("sweeps", "digit_sweeps", "results", "statistics", "claim_statistics"),
+    ("treatment", "spiral_features"),
     ("claims",),
     ("report",),
     ("__main__", "figures"),
+    ("perturbation_figures",),
     ("controls",),
     ("explorers",),
+    ("perturbation_explorer",),
 )
 RANK = {module: rank for rank, modules in enumerate(ORDER) for module in modules}
 FILES = {path.stem: path for path in sorted(Path(helpers.__file__).parent.rglob("*.py"))}
