@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import cast
 
 import ipywidgets as widgets
-import numpy as np
 import torch
+from matplotlib.figure import SubFigure
 
 from helpers.datasets import Dataset
-from helpers.explorers import explore
+from helpers.controls import explore
 from helpers.figures import Picture
 from helpers.models import Ensemble
 from helpers.perturbation import SIDES, Constraint, hidden_values, value_span
@@ -64,7 +65,7 @@ def constraint_explorer(
         after = right(head, clamped_from, percent)
         share = float((after == data.y).double().mean())
         figure = Picture(figsize=(8.4, 4.8), layout="constrained", facecolor="white")
-        upper, lower = np.ravel(figure.subfigures(2, 1, height_ratios=[2, 1]))
+        upper, lower = cast(Sequence[SubFigure], figure.subfigures(2, 1, height_ratios=[2, 1]))
         curve, histogram = upper.subplots(1, 2)
         curve.plot(percents, [100 * value for value in curves[head, clamped_from]], color="#0072B2")
         curve.plot([percent], [100 * share], "o", color=CUT_COLOUR, markersize=9, markeredgecolor="black")

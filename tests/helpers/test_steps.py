@@ -42,7 +42,7 @@ def test_gradients_are_autograds_for_every_output(loss, output, output_bias):
     y = torch.rand(len(EVERY), 9, 4, generator=stream(), dtype=torch.float64)
     if loss.classes:
         y = torch.randint(0, 4, (len(EVERY), 9), generator=stream())
-    expected = reference(loss, ensemble(x), y).mean(dim=1)
+    expected = loss_of_each_point(loss.name, ensemble(x), y).mean(dim=1)
     expected.sum().backward()
     slot = ensemble.with_parameters(torch.full_like(ensemble.flatten(), 7.0))
     found = differentiate(ensemble, slot, x, y, loss)
