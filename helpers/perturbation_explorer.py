@@ -9,8 +9,8 @@ import ipywidgets as widgets
 import torch
 from matplotlib.figure import SubFigure
 
-from helpers.datasets import Dataset
 from helpers.controls import explore
+from helpers.datasets import Dataset
 from helpers.figures import Picture
 from helpers.models import Ensemble
 from helpers.perturbation import SIDES, Constraint, hidden_values, value_span
