@@ -142,20 +142,20 @@ def plot_drop_offs(drop_off: xr.DataArray, reported: Mapping[str, Mapping[str, f
     """Plot where accuracy has fallen by half, ours with 95 % intervals beside the study's, one panel for each side.
 
     Args:
-        drop_off: dimensions protocol, side, head and seed, percent of the range.
+        drop_off: dimensions training, side, head and seed, percent of the range.
         reported: for each side the study's number for each head.
 
     Returns:
         The figure; its description gives ours by the first protocol and the study's for each head.
     """
     figure, axes = new_figure(1, len(reported), width=4.4 * len(reported), height=3.4)
-    protocols = list(drop_off["protocol"].values)
+    protocols = list(drop_off["training"].values)
     bands = interval_over(drop_off)
     words = [f"Drop-off in percent of the range; ours ({protocols[0]}) and the study's."]
     for ax, (side, numbers) in zip(axes, reported.items(), strict=True):
         heads = list(numbers)
         for k, protocol in enumerate(protocols):
-            band = bands.sel(protocol=protocol, side=side, head=heads)
+            band = bands.sel(training=protocol, side=side, head=heads)
             place = np.arange(len(heads)) + 0.16 * (k - (len(protocols) - 1) / 2)
             errors = [band["mean"] - band["low"], band["high"] - band["mean"]]
             ax.errorbar(
@@ -166,7 +166,7 @@ def plot_drop_offs(drop_off: xr.DataArray, reported: Mapping[str, Mapping[str, f
         ax.set(title=f"clamped from {side}", xlabel="drop-off, % of the range", yticks=range(len(heads)))
         ax.set_yticklabels(heads)
         ax.invert_yaxis()
-        ours = bands["mean"].sel(protocol=protocols[0], side=side)
+        ours = bands["mean"].sel(training=protocols[0], side=side)
         listed = ", ".join(f"{name} {float(ours.sel(head=name)):.0f} and {numbers[name]:g}" for name in heads)
         words.append(f"From {side}: {listed}.")
     axes[-1].legend(frameon=False, fontsize=8)
