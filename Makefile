@@ -33,10 +33,11 @@ results: env
 outputs: env
 	$(PY) book/make.py outputs
 
-# training timed side by side with its peers, into benchmarks/training.md and .json: make bench ARGS="--cores 2"
+# timed side by side with what one would otherwise do, into benchmarks/*.md and .json: make bench ARGS="--cores 2"
 bench: env
 	$(PY) -m pip install -q -r benchmarks/requirements.txt
 	$(PY) benchmarks/training.py $(ARGS)
+	$(PY) benchmarks/perturbation.py $(ARGS)
 
 # what was built; the environment (.venv) and the npm packages stay
 clean:

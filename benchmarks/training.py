@@ -160,8 +160,8 @@ def measure(turns: int, epochs: int, sizes: Sequence[int]) -> dict[str, Any]:
     return results
 
 
-def machine(n_threads: int) -> dict[str, Any]:
-    """What this was measured on."""
+def machine(n_threads: int, packages: Sequence[str] = ("torch", "jax", "scikit-learn", "numpy")) -> dict[str, Any]:
+    """What this was measured on, with the versions of packages."""
     try:
         lines = Path("/proc/cpuinfo").read_text().splitlines()
         name = next(line.split(":")[1].strip() for line in lines if line.startswith("model name"))
@@ -172,8 +172,7 @@ def machine(n_threads: int) -> dict[str, Any]:
         "cores": psutil.cpu_count(),
         "cores_used": n_threads,
         "system": platform.system(),
-        "versions": {"python": platform.python_version()}
-        | {package: version(package) for package in ("torch", "jax", "scikit-learn", "numpy")},
+        "versions": {"python": platform.python_version()} | {package: version(package) for package in packages},
         "measured": f"{datetime.now(UTC):%Y-%m-%d}",
     }
 

@@ -34,8 +34,8 @@ QUICK_LIMIT, LONG_LIMIT = 600.0, 3 * 3600.0
 CHECKED = "nbval-check-output"
 """Tag of the cells whose output is kept in git and compared by nbval."""
 
-PERFORMANCE = "benchmarks/training.md"
-"""What `make bench` measured last, shown on the performance page."""
+PERFORMANCE = {"<!-- table -->": "benchmarks/training.md", "<!-- perturbation -->": "benchmarks/perturbation.md"}
+"""What `make bench` measured last, by its place on the performance page."""
 
 VENDORED = {
     "@jupyter-widgets/html-manager/dist/embed.js": "widgets",
@@ -115,8 +115,9 @@ def stage(root: Path, done: Iterable[Chapter], status: str, source: Path) -> Non
     fill(source / "book/status.md", "<!-- chapters -->", status)
     fill(source / "book/api.md", "<!-- modules -->", api_sections(root))
     fill_report(root, source / "book/replication-report.md")
-    if (root / PERFORMANCE).is_file():
-        fill(source / "book/performance.md", "<!-- table -->", (root / PERFORMANCE).read_text())
+    for marker, measured in PERFORMANCE.items():
+        if (root / measured).is_file():
+            fill(source / "book/performance.md", marker, (root / measured).read_text())
 
 
 def without_repetition(notebook: Any) -> Any:
@@ -244,7 +245,7 @@ def pages_key(root: Path, done: Iterable[Chapter]) -> str:
         *chapters.files_below(root / "book/assets"),
         *chapters.files_below(root / "helpers", ".py", ".yaml"),
         *chapters.files_below(root / "results", ".nc"),
-        root / PERFORMANCE,
+        *(root / measured for measured in PERFORMANCE.values()),
     )
     whole = json.dumps([files, has_vendored(root), [c.record.digest for c in done]])
     return hashlib.sha256(whole.encode()).hexdigest()

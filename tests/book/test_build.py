@@ -206,12 +206,14 @@ def test_parameters_are_shown_twice_only_where_they_differ(own, injected, kept):
     assert [cell.source for cell in notebook.cells] == [own, *([injected] if kept else []), "n"]
 
 
-def test_measured_speed_is_put_on_its_page(root):
-    (root / "benchmarks").mkdir()
-    (root / make.PERFORMANCE).write_text("| N | ms |\n|--:|--:|\n| 1 | 2 |\n")
-    (root / "book/performance.md").write_text("# Speed\n\n<!-- table -->\n")
+@pytest.mark.parametrize("marker", make.PERFORMANCE)
+def test_measured_speed_is_put_on_its_page(root, marker):
+    measured = root / make.PERFORMANCE[marker]
+    measured.parent.mkdir()
+    measured.write_text("| N | ms |\n|--:|--:|\n| 1 | 2 |\n")
+    (root / "book/performance.md").write_text(f"# Speed\n\n{marker}\n")
     make.stage(root, [run(root)], "", root / "staged")
     assert "| 1 | 2 |" in (root / "staged/book/performance.md").read_text()
     before = make.pages_key(root, [])
-    (root / make.PERFORMANCE).write_text("faster\n")
+    measured.write_text("faster\n")
     assert make.pages_key(root, []) != before
