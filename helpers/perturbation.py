@@ -365,8 +365,8 @@ def dead_units(ensemble: Ensemble, x: Tensor, *, layer: int = 1) -> Tensor:
     return torch.stack(_side_by_side(one, len(ensemble)))
 
 
-def drop_off(accuracy: Tensor, fractions: Tensor) -> Tensor:
-    """The fraction of the range at which accuracy has fallen to half of what it is without a constraint.
+def drop_off(accuracy: Tensor, fractions: Tensor, *, chance: float = 0.0) -> Tensor:
+    """The fraction of the range at which accuracy has fallen half way from what it is without a constraint to chance.
 
     From below it is the smallest such fraction, from above the largest, interpolated linearly between its neighbours;
     1 and 0, the ends that the constraint moves to, where accuracy never falls so far.
@@ -374,6 +374,7 @@ def drop_off(accuracy: Tensor, fractions: Tensor) -> Tensor:
     Args:
         accuracy: ``[2, n_fractions, n_networks]``, see `Sensitivity`.
         fractions: ascending from 0 to 1.
+        chance: accuracy of guessing, from which halves are counted; 0 to halve the accuracy itself, as the study does.
 
     Returns:
         ``[2, n_networks]``.
@@ -383,7 +384,7 @@ def drop_off(accuracy: Tensor, fractions: Tensor) -> Tensor:
     """
     ends = []
     for curve, grid, end in ((accuracy[0], fractions, 1.0), (accuracy[1].flip(0), fractions.flip(0), 0.0)):
-        half = curve[0] / 2
+        half = (curve[0] + chance) / 2
         fallen = curve <= half
         first = fallen.int().argmax(dim=0)
         before, after = (first - 1).clamp(min=0), first

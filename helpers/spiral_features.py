@@ -61,7 +61,7 @@ def feature_results(sweep: Sweep, *, n_steps: int = 100) -> xr.Dataset:
         With the axes of the sweep and the dimensions in brackets, in percent but for the correlation:
 
         * ``accuracy``, ``drop_off``, ``touched_at_drop_off``, ``mass_at_drop_off``, ``loss_at_equal_mass`` (side): see
-          `digit_sweeps.head_results`, on the test points;
+          `digit_sweeps.head_results`, on the test points, with drop-offs half way to one half;
         * ``nearness``: Spearman's correlation over the units between how close a unit's line is to the decision
           boundary (minus the median distance of the boundary's points from it) and the accuracy lost without the
           unit, held at its lowest value.
@@ -69,7 +69,8 @@ def feature_results(sweep: Sweep, *, n_steps: int = 100) -> xr.Dataset:
     networks, x, y = sweep.history.final, sweep.x_test, sweep.y_test
     fractions = torch.linspace(0, 1, n_steps + 1)
     found = sensitivity(networks, x, y, fractions)
-    half = drop_off(found.accuracy, fractions)
+    # Guessing gets half of two classes right: the accuracy itself may never be halved.
+    half = drop_off(found.accuracy, fractions, chance=0.5)
     harm = unit_harm(sweep)
     reach = float(x.norm(dim=2).max())
     correlations = []

@@ -272,6 +272,13 @@ def test_drop_off_by_hand():
     np.testing.assert_allclose(found[1], [0.25 + 0.25 * 0.2 / 0.5, 1 - 0.25 * 0.4 / 0.7, 0.0], rtol=1e-6)
 
 
+def test_drop_off_half_way_to_chance():
+    grid = torch.tensor([0.0, 0.5, 1.0])
+    curves = torch.tensor([[[1.0], [0.8], [0.6]], [[0.5], [0.7], [0.9]]]).double()
+    assert drop_off(curves, grid).flatten().tolist() == [1.0, 0.0]
+    np.testing.assert_allclose(drop_off(curves, grid, chance=0.5).flatten(), [0.625, 0.5], rtol=1e-6)
+
+
 @pytest.mark.parametrize(
     ("options", "error", "words"),
     [
