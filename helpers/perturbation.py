@@ -295,7 +295,9 @@ def _amounts(hidden: Tensor, thresholds: Tensor, low: Tensor) -> tuple[Tensor, T
     touched = torch.stack([counts[0], above])
     moved = torch.stack([counts[0] * edges - sums[0], (total - sums[1]) - above * edges])
     whole = (hidden.double() - low.double()).sum()
-    return touched.sum(dim=1) / hidden.numel(), moved.sum(dim=1).clamp(min=0) / whole
+    # Where all units are dead there is no mass, and no clamp moves any.
+    share = moved.sum(dim=1).clamp(min=0) / whole.clamp(min=torch.finfo(whole.dtype).tiny)
+    return touched.sum(dim=1) / hidden.numel(), share
 
 
 @torch.no_grad()

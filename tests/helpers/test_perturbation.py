@@ -263,6 +263,16 @@ def test_dead_units_are_counted():
     assert dead_units(ensemble, x).tolist() == [0.25, 0.25, 0]
 
 
+def test_a_layer_of_dead_units_has_nothing_to_move():
+    ensemble, (x, y) = networks(names=["relu"]), problem()
+    with torch.no_grad():
+        ensemble.biases[0] -= 100.0
+    found = sensitivity(ensemble, x, y, GRID)
+    assert not found.mass.any()
+    assert not found.touched.any()
+    assert bool((found.accuracy == found.accuracy[0, 0]).all())
+
+
 def test_drop_off_by_hand():
     grid = torch.tensor([0.0, 0.25, 0.5, 0.75, 1.0])
     below = torch.tensor([[0.8, 0.6, 0.3, 0.1, 0.1], [0.8, 0.4, 0.3, 0.1, 0.1], [0.8, 0.7, 0.7, 0.7, 0.7]]).double()
