@@ -30,7 +30,7 @@ lab: env
 #   make results GRID=my_grid.yaml ARGS="--cores 4"
 #   make results GRID=my_grid.yaml ARGS="--profile workflow/profiles/slurm"
 results: env
-	$(PY) book/engine.py $(if $(GRID),--grid "$(GRID)",--preset $(PRESET)) $(ARGS)
+	$(PY) workflow/engine.py $(if $(GRID),--grid "$(GRID)",--preset $(PRESET)) $(ARGS)
 
 # the stored outputs of the checked cells in notebooks/, computed anew
 outputs: env

@@ -25,10 +25,10 @@ from torch import Tensor
 from tqdm import tqdm
 from training import machine, table
 
-from helpers.gradient_attacks import pgd
-from helpers.models import Ensemble
-from helpers.sweeps import spiral_sweep
-from helpers.training import Training
+from helpers.attacks.gradient import pgd
+from helpers.experiments.sweeps import spiral_sweep
+from helpers.models.ensemble import Ensemble
+from helpers.training.protocol import Training
 
 FOLDER = Path(__file__).parent
 SIZES = {(20, 660): 3.0, (200, 60): 8.0}

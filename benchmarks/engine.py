@@ -26,8 +26,8 @@ import nbformat
 import psutil
 import yaml
 
-from helpers import results
 from helpers.checks import Integer
+from helpers.evidence import results
 from helpers.files import replacing
 
 FOLDER = Path(__file__).parent
@@ -43,8 +43,8 @@ WORK = """\
 import time
 started = time.perf_counter()
 from helpers import results
-from helpers.sweeps import spiral_sweep
-from helpers.training import Training
+from helpers.experiments.sweeps import spiral_sweep
+from helpers.training.train import Training
 imported = time.perf_counter()
 seeds = range(seed, seed + 10)
 sweep = spiral_sweep(activations=["relu"], entanglements=[6], seeds=seeds, training=Training(epochs=epochs))

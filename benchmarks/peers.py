@@ -16,9 +16,10 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from helpers.datasets import spirals
-from helpers.models import Ensemble
-from helpers.training import Training, train
+from helpers.datasets.spirals import spirals
+from helpers.models.ensemble import Ensemble
+from helpers.training.protocol import Training
+from helpers.training.train import train
 
 Trainer = Callable[[int], "np.ndarray[tuple[int], np.dtype[np.float64]]"]
 RATE = 1e-3

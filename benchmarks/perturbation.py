@@ -26,8 +26,10 @@ from tqdm import tqdm
 from training import machine, table
 
 from helpers.files import replacing
-from helpers.models import Ensemble
-from helpers.perturbation import HEADS, Constraint, Perturbed, head, hidden_values, sensitivity, value_span
+from helpers.metrics.sensitivity import hidden_values, sensitivity
+from helpers.models.constraints import Constraint, Perturbed, value_span
+from helpers.models.ensemble import Ensemble
+from helpers.models.heads import HEADS, head
 from helpers.seeding import torch_stream
 
 FOLDER = Path(__file__).parent

@@ -21,11 +21,11 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
-import chapters
+import execute
 import nbformat
 import psutil
 import yaml
-from chapters import BuildError, Record
+from execute import BuildError, Record
 
 ROOT = Path(__file__).resolve().parents[1]
 QUICK_LIMIT, LONG_LIMIT = 600.0, 3 * 3600.0
@@ -74,11 +74,11 @@ def execute_chapters(root: Path, preset: str, limit: float | None = None) -> lis
     done = []
     for name in chapter_names(root):
         output = root / "book/_build/executed" / preset / f"{name}.ipynb"
-        record = chapters.stored_record(output, chapters.chapter_key(root, name, preset))
+        record = execute.stored_record(output, execute.chapter_key(root, name, preset))
         fresh = record is None
         if record is None:
             print(f"{name}: executing with the preset {preset} ...", flush=True)
-            record = chapters.execute(root, name, preset, output, limit=limit)
+            record = execute.execute(root, name, preset, output, limit=limit)
         print(f"{name}: {'executed in' if fresh else 'kept; it took'} {record.seconds:.1f} s", flush=True)
         done.append(Chapter(record, output, fresh))
     return done
@@ -96,7 +96,7 @@ def stage(root: Path, done: Iterable[Chapter], status: str, source: Path) -> Non
     shutil.copytree(root / "book", source / "book", ignore=unread)
     (source / "notebooks").mkdir()
     for chapter in done:
-        page = without_repetition(chapters.read_notebook(chapter.notebook))
+        page = without_repetition(execute.read_notebook(chapter.notebook))
         nbformat.write(page, source / "notebooks" / chapter.notebook.name)  # type: ignore[no-untyped-call]
     config = yaml.safe_load((root / "_config.yml").read_text())
     if has_vendored(root):
@@ -110,7 +110,7 @@ def stage(root: Path, done: Iterable[Chapter], status: str, source: Path) -> Non
             config["sphinx"]["config"].pop(setting, None)
     (source / "_config.yml").write_text(yaml.safe_dump(config))
     fill(source / "book/status.md", "<!-- chapters -->", status)
-    fill(source / "book/api.md", "<!-- modules -->", api_sections(root))
+    write_api(root, source / "book/api")
     fill_report(root, source / "book/replication-report.md")
     for measured in benchmarks(root):
         fill(source / "book/performance.md", f"<!-- {measured.stem} -->", measured.read_text())
@@ -147,7 +147,7 @@ def fill_report(root: Path, page: Path) -> None:
     """Put the verdicts on their page, if the book has that page, as the committed results decide them now."""
     if not page.is_file():
         return
-    from helpers import report
+    from helpers.evidence import report
 
     found = report.load_report(root / "results")
     sources = {path.stem: path.read_text() for path in sorted((root / "notebooks").glob("*.ipynb"))}
@@ -165,13 +165,22 @@ def fill(page: Path, marker: str, text: str) -> None:
         page.write_text(page.read_text().replace(marker, text))
 
 
-def api_sections(root: Path) -> str:
-    """One section for each module of `helpers`, filled from its docstrings by autodoc."""
-    names = [f.stem for f in sorted((root / "helpers").glob("*.py")) if not f.stem.startswith("__")]
+def write_api(root: Path, folder: Path) -> None:
+    """Write one page for each room of `helpers`, and one for the ground they stand on, filled by autodoc."""
+    package = root / "helpers"
+    rooms = {"ground": [f"helpers.{f.stem}" for f in sorted(package.glob("*.py")) if not f.stem.startswith("__")]}
+    for face in sorted(package.glob("*/__init__.py")):
+        name = face.parent.name
+        modules = [f.stem for f in sorted(face.parent.glob("*.py")) if f != face]
+        rooms[name] = [f"helpers.{name}.{module}" for module in modules]
+    folder.mkdir(exist_ok=True)
     # matplotlib writes a method `set` into every subclass of its figures, with markup that only its own pages know.
     options = "   :members:\n   :exclude-members: set\n"
-    section = "## `helpers.{0}`\n\n```{{eval-rst}}\n.. automodule:: helpers.{0}\n" + options + "```\n"
-    return "\n".join(section.format(name) for name in names)
+    for room, modules in rooms.items():
+        title = "The ground" if room == "ground" else f"`helpers.{room}`"
+        about = "" if room == "ground" else f"```{{eval-rst}}\n.. automodule:: helpers.{room}\n```\n\n"
+        sections = [f"## `{m}`\n\n```{{eval-rst}}\n.. automodule:: {m}\n{options}```\n" for m in modules]
+        (folder / f"{room}.md").write_text(f"# {title}\n\n{about}" + "\n".join(sections))
 
 
 def table(done: Iterable[Chapter]) -> str:
@@ -238,14 +247,14 @@ def commit(root: Path) -> str:
 def pages_key(root: Path, done: Iterable[Chapter]) -> str:
     """The hash of everything the pages depend on, besides the moment and commit at which they are built."""
     prose = [f for f in (root / "book").iterdir() if f.is_file() and not f.name.startswith(".")]
-    files = chapters.file_hash(
+    files = execute.file_hash(
         root / "_config.yml",
         root / "requirements.txt",
         root / "constraints.txt",
         *sorted(prose),
-        *chapters.files_below(root / "book/assets"),
-        *chapters.files_below(root / "helpers", ".py", ".yaml"),
-        *chapters.files_below(root / "results", ".nc"),
+        *execute.files_below(root / "book/assets"),
+        *execute.files_below(root / "helpers", ".py", ".yaml"),
+        *execute.files_below(root / "results", ".nc"),
         *benchmarks(root),
     )
     whole = json.dumps([files, has_vendored(root), [c.record.digest for c in done]])
@@ -268,7 +277,7 @@ def build_pages(root: Path, done: list[Chapter], preset: str) -> bool:
     print("Jupyter Book: making the pages ...", flush=True)
     command = [str(Path(sys.executable).with_name("jupyter-book")), "build", str(source)]
     command += ["--toc", str(source / "book/_toc.yml"), "--path-output", str(staging), "-W", "-n", "--keep-going"]
-    run = subprocess.run(command, capture_output=True, text=True, env=chapters.environment(root))
+    run = subprocess.run(command, capture_output=True, text=True, env=execute.environment(root))
     made = staging / "_build/html"
     if run.returncode or not (made / "index.html").is_file():
         log = re.sub(r"\x1b\[[0-9;]*m", "", run.stdout + run.stderr).splitlines()
@@ -303,8 +312,8 @@ def make_outputs(root: Path) -> None:
     for notebook in sorted((root / "notebooks").glob("*.ipynb")):
         print(f"{notebook.stem}: executing with its defaults ...", flush=True)
         output = root / "book/_build/outputs" / notebook.name
-        chapters.execute(root, notebook.stem, None, output, limit=QUICK_LIMIT)
-        kept = keep_checked(chapters.read_notebook(output))
+        execute.execute(root, notebook.stem, None, output, limit=QUICK_LIMIT)
+        kept = keep_checked(execute.read_notebook(output))
         partial = notebook.with_suffix(".partial")
         nbformat.write(kept, partial)  # type: ignore[no-untyped-call]
         os.replace(partial, notebook)
@@ -316,7 +325,7 @@ def keep_checked(notebook: Any) -> Any:
     Every code cell keeps its execution count, because nbval does not compare a cell that has none.
     """
     for cell in notebook.cells:
-        cell.metadata = chapters.lasting(cell.metadata)
+        cell.metadata = execute.lasting(cell.metadata)
         if not cell.metadata.get("tags"):
             cell.metadata.pop("tags", None)
         if cell.cell_type == "code" and CHECKED not in cell.metadata.get("tags", []):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from helpers import report
+from helpers.evidence import report
 
 RESULTS = Path(__file__).parents[1] / "results"
 

@@ -3,7 +3,7 @@
 import subprocess
 from pathlib import Path
 
-import chapters
+import execute
 import make
 import nbformat
 import psutil
@@ -76,25 +76,26 @@ def test_changed_dependency_is_executed_again(root, file, text, expected):
 
 
 @pytest.mark.parametrize(
-    "file", ["requirements.txt", "constraints.txt", "results/one.nc", "helpers/claims.yaml", "helpers/fast.cpp"]
+    "file",
+    ["requirements.txt", "constraints.txt", "results/one.nc", "helpers/evidence/claims.yaml", "helpers/a.cpp"],
 )
 def test_key_follows_every_other_dependency(root, file):
-    before = chapters.chapter_key(root, "one", "quick")
+    before = execute.chapter_key(root, "one", "quick")
     (root / file).write_text("changed\n")
-    assert chapters.chapter_key(root, "one", "quick") != before
+    assert execute.chapter_key(root, "one", "quick") != before
 
 
 def test_key_follows_sources_and_tags_but_not_stored_outputs(root):
     path = root / "notebooks/one.ipynb"
-    before = chapters.chapter_key(root, "one", "quick")
+    before = execute.chapter_key(root, "one", "quick")
     notebook = nbformat.read(path, as_version=4)
     notebook.cells[-1].outputs = [nbformat.v4.new_output("stream", text="7\n")]
     notebook.cells[-1].metadata["execution"] = {"iopub.execute_input": "2026-01-01"}
     nbformat.write(notebook, path)
-    assert chapters.chapter_key(root, "one", "quick") == before
+    assert execute.chapter_key(root, "one", "quick") == before
     notebook.cells[-1].metadata["tags"] = ["hide-input"]
     nbformat.write(notebook, path)
-    assert chapters.chapter_key(root, "one", "quick") != before
+    assert execute.chapter_key(root, "one", "quick") != before
 
 
 @pytest.mark.parametrize("damage", ["cut", "no record", "no notebook"])
@@ -112,7 +113,7 @@ def test_partial_result_is_not_trusted(root, damage):
 
 def test_failing_cell_is_named_and_leaves_no_result(root):
     write_notebook(root, "fine = 1", "\n# a comment\nvalue = {}['missing']")
-    with pytest.raises(chapters.BuildError) as caught:
+    with pytest.raises(execute.BuildError) as caught:
         run(root)
     text = str(caught.value)
     assert "Chapter one failed in cell 4" in text
@@ -123,7 +124,7 @@ def test_failing_cell_is_named_and_leaves_no_result(root):
 
 def test_time_limit_stops_the_kernel_and_names_the_cell(root):
     write_notebook(root, "import os, time\nopen('pid', 'w').write(str(os.getpid()))\ntime.sleep(600)")
-    with pytest.raises(chapters.BuildError, match=r"(?s)cell 3.*import os, time.*time limit of 8 s"):
+    with pytest.raises(execute.BuildError, match=r"(?s)cell 3.*import os, time.*time limit of 8 s"):
         make.execute_chapters(root, "quick", limit=8)
     kernel = int((root / "notebooks/pid").read_text())
     # Its parent is gone with it, so that where nobody collects orphans a killed process stays listed as a zombie.
@@ -131,7 +132,7 @@ def test_time_limit_stops_the_kernel_and_names_the_cell(root):
 
 
 def test_unknown_preset_is_answered_with_the_known_ones(root):
-    with pytest.raises(chapters.BuildError, match=r"huge.*presets are: quick"):
+    with pytest.raises(execute.BuildError, match=r"huge.*presets are: quick"):
         make.execute_chapters(root, "huge")
 
 
@@ -169,12 +170,12 @@ def test_pages_are_made_once_and_survive_a_bad_build(root, monkeypatch, capsys):
 
     old = index.stat().st_ino
     (root / "book/intro.md").write_text("# Tiny\n\nA page with a {doc}`link to nowhere`.\n")
-    with pytest.raises(chapters.BuildError, match="link to nowhere"):
+    with pytest.raises(execute.BuildError, match="link to nowhere"):
         make.make_book(root, "quick")
     assert index.stat().st_ino == old
     (root / "book/intro.md").write_text("# Tiny\n\nA better page.\n")
     write_notebook(root, "1 / 0")
-    with pytest.raises(chapters.BuildError, match="ZeroDivisionError"):
+    with pytest.raises(execute.BuildError, match="ZeroDivisionError"):
         make.make_book(root, "quick")
     assert index.stat().st_ino == old
 

@@ -11,8 +11,8 @@ import threading
 import time
 from pathlib import Path
 
-import chapters
 import engine
+import execute
 import grids
 import jobs
 import psutil
@@ -20,7 +20,7 @@ import pytest
 import yaml
 from throwaway import WORK, write_notebook, write_project
 
-from helpers import results
+from helpers.evidence import results
 
 PROJECT = Path(__file__).parents[2]
 PROFILE = PROJECT / "workflow/profiles/slurm"
@@ -119,7 +119,7 @@ def test_failing_job_names_its_parameters_and_keeps_its_notebook_while_others_fi
     assert "    n = 13\n    rate = 0.5\n" in said
     assert "1 of 3 jobs are not finished, 1 of them failed." in said
     kept = Path(said.split("partly executed notebook is ")[1].splitlines()[0])
-    cells = chapters.read_notebook(kept).cells
+    cells = execute.read_notebook(kept).cells
     assert [c.outputs[0].evalue for c in cells if c.source == WORK] == ["thirteen is unlucky"]
     assert not (project / "my_grid.one.nc").exists()
     # once the notebook is mended, nothing speaks of the failure any more
@@ -133,7 +133,7 @@ def test_notebook_that_writes_nothing_fails(tmp_path):
     write_notebook(root, 'n: int = 1\nsave_results: bool = False\nresults_folder: str = ""', "print(n)")
     job = grids.make_job(root, "one", {"n": 1}, {"n": 1})
     entry = {"chapter": "one", "key": job.key, "title": job.title, "parameters": job.parameters}
-    with pytest.raises(chapters.BuildError, match=r"(?s)wrote no \.nc file.*n = 1.*notebook is "):
+    with pytest.raises(execute.BuildError, match=r"(?s)wrote no \.nc file.*n = 1.*notebook is "):
         jobs.run_job(root, entry, threads=1, hours=0.1)
     assert jobs.stored(root, "one", job.key) is None
 
@@ -242,7 +242,7 @@ def test_two_runs_of_one_grid_do_not_meet(project, monkeypatch):
     monkeypatch.setattr(engine, "PATIENCE", 0.1)
     the_plan = plan(project)
     folder = project / "book/_build/runs" / the_plan.name
-    with jobs.locked(folder / "lock"), pytest.raises(chapters.BuildError, match=f"already, by process {os.getpid()}"):
+    with jobs.locked(folder / "lock"), pytest.raises(execute.BuildError, match=f"already, by process {os.getpid()}"):
         engine.run(project, the_plan, cores=1)
     engine.run(project, the_plan, cores=1)
 
@@ -281,8 +281,8 @@ def test_job_that_two_runs_want_is_executed_once(tmp_path, monkeypatch):
 
 
 def test_what_a_killed_process_started_ends_soon(tmp_path):
-    child = f"import sys, time; sys.path.insert(0, {str(PROJECT / 'book')!r}); import chapters; "
-    child += "chapters.end_with_parent(); print('ready', flush=True); time.sleep(600)"
+    child = f"import sys, time; sys.path.insert(0, {str(PROJECT / 'book')!r}); import execute; "
+    child += "execute.end_with_parent(); print('ready', flush=True); time.sleep(600)"
     parent = f"import subprocess, sys; c = subprocess.Popen([sys.executable, '-c', {child!r}]); print(c.pid); "
     parent += "sys.stdout.flush(); c.wait()"
     process = subprocess.Popen([sys.executable, "-c", parent], stdout=subprocess.PIPE, text=True)

@@ -8,7 +8,7 @@ import grids
 import nbformat
 import pytest
 import yaml
-from chapters import BuildError
+from execute import BuildError
 from throwaway import write_notebook, write_project
 
 PROJECT = Path(__file__).parents[2]
@@ -184,6 +184,6 @@ def test_one_cell_of_every_chapter_writes_its_results(path):
     assert "if save_results:" in cell.source
 
 
-@pytest.mark.parametrize("path", sorted((PROJECT / "workflow/grids").glob("*.yaml")), ids=lambda path: path.stem)
+@pytest.mark.parametrize("path", sorted((PROJECT / "workflow/examples").glob("*.yaml")), ids=lambda path: path.stem)
 def test_examples_are_sound(path):
     assert len(grids.grid_plan(PROJECT, path).jobs) > 1

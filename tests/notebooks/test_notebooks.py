@@ -8,7 +8,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-import chapters
+import execute
 import make
 import nbformat
 import pytest
@@ -50,7 +50,7 @@ def test_outputs_are_those_of_checked_cells_alone(path):
         # nbval does not compare a cell whose count is null, so a notebook that never ran would pass.
         assert cell.execution_count, f"run make outputs: this cell has no execution count: {first}"
         assert bool(cell.outputs) == (cell in checked), f"run make outputs: {first}"
-        assert not set(cell.metadata) & set(chapters.VOLATILE), f"run make outputs: {first}"
+        assert not set(cell.metadata) & set(execute.VOLATILE), f"run make outputs: {first}"
 
 
 def test_metadata_names_the_kernel_and_nothing_else(path):
@@ -89,7 +89,7 @@ NUMBER = re.compile(r"(?<![\w.])[−-]?(?:\d+\.\d+|\d[\d\u202f\u00a0]*(?:\.\d+)?
 
 def test_prose_states_no_result_of_its_own(path):
     """A result in Markdown would stay when the results change: it has to come from code, or be the study's figure."""
-    reported = (ROOT / "helpers/claims.yaml").read_text()
+    reported = (ROOT / "helpers/evidence/claims.yaml").read_text()
     typed = [
         number
         for cell in nbformat.read(path, as_version=4).cells
@@ -108,8 +108,8 @@ def test_nonsense_is_refused_at_once_in_a_sentence(path, tmp_path, name, value):
     misspelt = name == "entanglments"
     if not misspelt and name not in defaults(path):
         pytest.skip(f"this chapter has no parameter {name}")
-    with pytest.raises(chapters.BuildError) as caught:
-        chapters.execute(ROOT, path.stem, None, tmp_path / "refused.ipynb", limit=120, extra={name: value})
+    with pytest.raises(execute.BuildError) as caught:
+        execute.execute(ROOT, path.stem, None, tmp_path / "refused.ipynb", limit=120, extra={name: value})
     text = str(caught.value)
     cells = nbformat.read(path, as_version=4).cells
     declaring = next(k for k, c in enumerate(cells, start=1) if "parameters" in c.metadata.get("tags", []))

@@ -1,0 +1,212 @@
+"""Attacks that ask only for logits: noise, a random search, and in the plane an exhaustive one.
+
+They cannot be misled by gradients that vanish, and so keep watch over the attacks that follow gradients.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+import torch
+from torch import Tensor
+
+from helpers.attacks.attack import Attacked, Front, attack_members
+from helpers.checks import Flag, Integer
+from helpers.models.ensemble import Ensemble
+from helpers.norms import NORM_NAME, Bounds
+
+# Candidates looked at together; more would only need more memory.
+CANDIDATES = 2**18
+
+
+@dataclass(frozen=True)
+class RandomNoise:
+    """Points drawn uniformly from the ball.
+
+    Attributes:
+        draws: how many for each point, at least 1.
+        norm: of the ball.
+        last: judge the last draw alone; with one draw, robust accuracy is then the accuracy under noise. Otherwise the
+            worst draw counts, the point itself included.
+
+    Raises:
+        TypeError: an attribute has the wrong type.
+        ValueError: an attribute is outside its range.
+    """
+
+    reach: ClassVar[float] = 1.0
+    draws: int = 1
+    norm: str = "linf"
+    last: bool = False
+
+    def __post_init__(self) -> None:
+        Integer(at_least=1)("draws", self.draws)
+        NORM_NAME("norm", self.norm)
+        Flag()("last", self.last)
+
+    def __call__(
+        self,
+        ensemble: Ensemble,
+        x: Tensor,
+        y: Tensor,
+        epsilon: float,
+        *,
+        bounds: Bounds = None,
+        safe: Tensor | None = None,
+    ) -> Attacked:
+        """Attack; see `helpers.attacks.attack.Attack`."""
+        return attack_members(self._run, ensemble, x, y, epsilon, norm=self.norm, bounds=bounds, safe=safe)
+
+    def _run(self, front: Front) -> list[Tensor]:
+        front.begin(all_points=self.last)
+        for _ in range(self.draws):
+            point = front.inside(front.x[front.active].double() + front.draw())
+            margin = front.look(point)
+            if self.last:
+                front.worst, front.margin = point, margin
+            else:
+                front.keep_worst(point, margin)
+                front.drop_lost()
+        return []
+
+
+@dataclass(frozen=True)
+class RandomSearch:
+    """A gradient-free search: a random step from the worst point so far, kept if it makes matters worse.
+
+    The first quarter of the steps looks anywhere in the ball; then the steps shrink from ε to a hundredth of it.
+
+    Attributes:
+        steps: candidates for each point, at least 4.
+        norm: of the ball.
+
+    Raises:
+        TypeError: an attribute has the wrong type.
+        ValueError: an attribute is outside its range.
+
+    References:
+        Rastrigin (1963) for the search; Andriushchenko et al. (2020) for its use as an attack.
+    """
+
+    reach: ClassVar[float] = 1.0
+    steps: int = 200
+    norm: str = "linf"
+
+    def __post_init__(self) -> None:
+        Integer(at_least=4)("steps", self.steps)
+        NORM_NAME("norm", self.norm)
+
+    def __call__(
+        self,
+        ensemble: Ensemble,
+        x: Tensor,
+        y: Tensor,
+        epsilon: float,
+        *,
+        bounds: Bounds = None,
+        safe: Tensor | None = None,
+    ) -> Attacked:
+        """Attack; see `helpers.attacks.attack.Attack`."""
+        return attack_members(self._run, ensemble, x, y, epsilon, norm=self.norm, bounds=bounds, safe=safe)
+
+    def _run(self, front: Front) -> list[Tensor]:
+        front.begin()
+        wide = self.steps // 4
+        for step in range(self.steps):
+            if not len(front.active):
+                break
+            drawn = front.draw()
+            if step < wide:
+                point = front.x[front.active].double() + drawn
+            else:
+                shrink = 0.01 ** ((step - wide) / (self.steps - wide))
+                point = front.worst[front.active].double() + shrink * drawn
+            point = front.inside(point)
+            front.keep_worst(point, front.look(point))
+            front.drop_lost()
+        return []
+
+
+@dataclass(frozen=True)
+class ExhaustiveSearch:
+    """The whole ball of a plane on a grid, corners and edges first, then finer grids around its worst point.
+
+    The square grid is bent onto the disc for L2. It is the truth up to what hides between the nodes of the grid.
+
+    Attributes:
+        side: nodes on each side of the grid, odd, at least 3; the middle one is the point itself.
+        zooms: finer grids, each with a quarter of the spacing of the one before, at least 0.
+        norm: of the ball.
+
+    Raises:
+        TypeError: an attribute has the wrong type.
+        ValueError: an attribute is outside its range.
+    """
+
+    reach: ClassVar[float] = 1.0
+    side: int = 41
+    zooms: int = 3
+    norm: str = "linf"
+
+    def __post_init__(self) -> None:
+        if Integer(at_least=3)("side", self.side) % 2 == 0:
+            raise ValueError(f"side must be odd, got {self.side}.")
+        Integer(at_least=0)("zooms", self.zooms)
+        NORM_NAME("norm", self.norm)
+
+    def nodes(self, side: int) -> Tensor:
+        """The grid on the unit ball, ``[side², 2]``, outermost nodes first."""
+        line = torch.linspace(-1, 1, side, dtype=torch.float64)
+        square = torch.cartesian_prod(line, line)
+        # Corners have the largest sum of moduli, the middle the least; nodes of the rim come before all others.
+        size = square.abs()
+        order = (10 * (size.amax(1) == 1) + size.sum(1)).argsort(descending=True, stable=True)
+        square, size = square[order], size[order]
+        if self.norm == "l2":
+            square = square * (size.amax(1) / size.norm(dim=1).clamp(min=1e-300))[:, None]
+        return square
+
+    def __call__(
+        self,
+        ensemble: Ensemble,
+        x: Tensor,
+        y: Tensor,
+        epsilon: float,
+        *,
+        bounds: Bounds = None,
+        safe: Tensor | None = None,
+    ) -> Attacked:
+        """Attack; see `helpers.attacks.attack.Attack`.
+
+        Raises:
+            ValueError: the networks take another number of inputs than two; otherwise see `Attack`.
+        """
+        if ensemble.layer_sizes[0] != 2:
+            raise ValueError(f"ensemble must have two inputs to be searched, got {ensemble.layer_sizes[0]}.")
+        return attack_members(self._run, ensemble, x, y, epsilon, norm=self.norm, bounds=bounds, safe=safe)
+
+    def _run(self, front: Front) -> list[Tensor]:
+        front.begin()
+        self._search(front, self.nodes(self.side), around_worst=False)
+        spacing = 2 / (self.side - 1)
+        for _ in range(self.zooms):
+            self._search(front, spacing * self.nodes(9), around_worst=True)
+            spacing /= 4
+        return []
+
+    def _search(self, front: Front, nodes: Tensor, *, around_worst: bool) -> None:
+        # The first look, at the corners and the rim alone, settles most points that can be lost at all.
+        done, centres = 0, front.worst.double().clone() if around_worst else front.x.double()
+        while done < len(nodes) and len(front.active):
+            many = 16 if not done else max(16, CANDIDATES // len(front.active))
+            some = nodes[done : done + many]
+            n, k = len(front.active), len(some)
+            point = front.inside(
+                centres[front.active][:, None] + front.epsilon * some, centre=front.x[front.active][:, None]
+            )
+            margin = front.look_at_many(point)
+            least, number = margin.min(dim=1)
+            front.keep_worst(point[torch.arange(n), number], least)
+            front.drop_lost()
+            done += k

@@ -1,0 +1,71 @@
+"""The chapters' experiments: train over axes, measure, return labelled arrays.
+
+One module a chapter, under the chapter's name.
+"""
+
+from helpers.experiments.class_treatment import (
+    batch_size_results,
+    gradient_results,
+    mapping_results,
+    shape_distances,
+    width_results,
+)
+from helpers.experiments.dirty_data import TREATMENTS, Treatment, collect, multivariate_sweep, share_seen
+from helpers.experiments.dirty_labels import HEADS, digit_sweep, suspects, watch
+from helpers.experiments.perturbation_constraints import (
+    PROTOCOL_NAME,
+    PROTOCOLS,
+    HeadSweep,
+    Protocol,
+    TooLong,
+    feature_results,
+    head_results,
+    head_sweep,
+    unit_harm,
+)
+from helpers.experiments.robustness import (
+    at,
+    boundary_results,
+    digit_results,
+    noise_results,
+    robustness_results,
+    tanh_ahead,
+    true_radii,
+)
+from helpers.experiments.sweeps import Sweep, density_cost, spiral_sweep
+
+__all__ = [
+    "HEADS",
+    "PROTOCOLS",
+    "PROTOCOL_NAME",
+    "TREATMENTS",
+    "HeadSweep",
+    "Protocol",
+    "Sweep",
+    "TooLong",
+    "Treatment",
+    "at",
+    "batch_size_results",
+    "boundary_results",
+    "collect",
+    "density_cost",
+    "digit_results",
+    "digit_sweep",
+    "feature_results",
+    "gradient_results",
+    "head_results",
+    "head_sweep",
+    "mapping_results",
+    "multivariate_sweep",
+    "noise_results",
+    "robustness_results",
+    "shape_distances",
+    "share_seen",
+    "spiral_sweep",
+    "suspects",
+    "tanh_ahead",
+    "true_radii",
+    "unit_harm",
+    "watch",
+    "width_results",
+]

@@ -1,0 +1,80 @@
+"""What a reader moves in the chapter on class treatment."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from functools import lru_cache
+
+import ipywidgets as widgets
+
+from helpers.datasets.spirals import spirals
+from helpers.experiments.sweeps import Sweep, spiral_sweep
+from helpers.explorers.controls import explore
+from helpers.figures.drawings import draw_mapping, draw_regions
+from helpers.figures.picture import Picture, new_figure
+from helpers.metrics.accuracy import accuracy
+from helpers.metrics.mappings import collapsed_class
+from helpers.models.ensemble import hidden_values
+from helpers.training.protocol import Training
+
+
+def mapping_explorer(
+    *,
+    entanglement: float,
+    epochs: Sequence[int],
+    batch_sizes: Sequence[int],
+    activations: Sequence[str] = ("tanh", "relu"),
+    training: Training | None = None,
+    seeds: Sequence[int] = (0, 1, 2),
+) -> widgets.VBox:
+    """Explore how a hidden layer of two neurons untangles the spirals: the plane as it is, and as the layer maps it.
+
+    Args:
+        entanglement: range of φ, radians.
+        epochs: values of the first slider, which can be played: the snapshots, ascending; training ends at the last.
+        batch_sizes: values of the third slider.
+        activations: values of the second slider.
+        training: the protocol but for the number of epochs and the batch size.
+        seeds: values of a fourth slider for those with a kernel, where a move trains a new network; the page shows
+            the first.
+    """
+    data = spirals(entanglement)
+
+    @lru_cache(maxsize=64)
+    def trained(activation: str, batch_size: int, seed: int) -> tuple[Sweep, float]:
+        sweep = spiral_sweep(
+            activations=[activation],
+            entanglements=[entanglement],
+            seeds=[seed],
+            hidden_layers=1,
+            width=2,
+            training=replace(training or Training(), epochs=max(epochs), batch_size=batch_size),
+            snapshots=epochs,
+        )
+        # One frame around the whole film, so that what moves is the mapping and not its scale.
+        return sweep, 1.05 * max(float(hidden_values(one, data.x).abs().max()) for one in sweep.history.ensembles)
+
+    def draw(epoch: int, activation: str, batch_size: int, seed: int) -> Picture:
+        sweep, reach = trained(activation, batch_size, seed)
+        network = sweep.history.at(epoch)
+        mapped = hidden_values(network, data.x)[0]
+        share = float(accuracy(network, sweep.x_test, sweep.y_test))
+        figure, (plane, layer) = new_figure(1, 2, width=8, height=4)
+        draw_regions(plane, network, 0, data, n_pixels=60)
+        plane.set_title(f"the data; test accuracy {share:.0%}", fontsize=10)
+        weight, bias = network.weights[-1][0].detach(), network.biases[-1][0].detach()
+        line = (weight[1] - weight[0], float(bias[1] - bias[0]))
+        draw_mapping(layer, mapped, data.y, separator=line, reach=reach)
+        number = int(collapsed_class(mapped, data.y))
+        found = "neither class has collapsed" if number < 0 else f"class {number} has collapsed"
+        layer.set_title(f"the hidden layer: {found}", fontsize=10)
+        figure.description = (
+            f"{activation}, batch size {batch_size}, epoch {epoch}: test accuracy {share:.0%}; "
+            f"in the plane of the two hidden neurons {found}."
+        )
+        return figure
+
+    controls = {"epoch": epochs, "activation": activations, "batch_size": batch_sizes}
+    start = {"epoch": max(epochs), "batch_size": batch_sizes[len(batch_sizes) // 2]}
+    return explore(draw, controls, {"seed": seeds}, start=start, play="epoch")

@@ -1,0 +1,110 @@
+"""Explorers: what the sliders of the chapters on spirals show, drawn for any of their positions."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from functools import lru_cache
+
+import ipywidgets as widgets
+
+from helpers.datasets.dataset import Dataset
+from helpers.datasets.spirals import measure_spirals, spirals
+from helpers.experiments.sweeps import Sweep, spiral_sweep
+from helpers.explorers.controls import explore
+from helpers.figures.drawings import draw_eigenvalues, draw_regions, draw_spirals
+from helpers.figures.picture import Picture, layer_colours, new_figure
+from helpers.metrics.accuracy import accuracy
+from helpers.metrics.weights import eigenvalues, weight_measures
+from helpers.training.protocol import Training
+
+
+def spiral_explorer(entanglements: Sequence[float], distances: Sequence[float]) -> widgets.VBox:
+    """Explore the data: spirals by entanglement and by the distance between them, with measured values.
+
+    Args:
+        entanglements: values of the first slider, radians.
+        distances: values of the second slider, data units.
+    """
+    widest = spirals(max(entanglements), distance=max(distances), n_per_class=50)
+    reach = 1.05 * float(widest.x.abs().max())
+
+    def draw(entanglement: float, distance: float) -> Picture:
+        data = spirals(entanglement, distance=distance)
+        measured = measure_spirals(data)
+        figure, (ax,) = new_figure(1, 1, width=4.2, height=4.2)
+        draw_spirals(ax, data)
+        ax.set(xlim=(-reach, reach), ylim=(-reach, reach))
+        found = (
+            f"entanglement {measured.entanglement:.2f}, distance {measured.distance:.2f}, "
+            f"codimension {measured.codimension}"
+        )
+        ax.set_title(f"measured: {found}", fontsize=8)
+        figure.description = f"Two spirals of entanglement {entanglement} at distance {distance}; measured: {found}."
+        return figure
+
+    start = {"entanglement": max(entanglements), "distance": max(distances)}
+    return explore(draw, {"entanglement": entanglements, "distance": distances}, start=start)
+
+
+def weight_explorer(
+    *,
+    entanglements: Sequence[float],
+    epochs: Sequence[int],
+    activations: Sequence[str] = ("tanh", "relu"),
+    hidden_layers: int = 5,
+    width: int = 50,
+    training: Training | None = None,
+    seeds: Sequence[int] = (0, 1, 2),
+) -> widgets.VBox:
+    """Explore networks in training: decision regions, norms and eigenvalues, one row for each activation.
+
+    Args:
+        entanglements: values of the first slider, radians.
+        epochs: values of the second slider: the snapshots, ascending; the training ends at the last.
+        activations: one row each.
+        hidden_layers: how many, at least two.
+        width: neurons in each.
+        training: the protocol but for the number of epochs.
+        seeds: values of a third slider for those with a kernel, where a move trains new networks; the page shows
+            the first.
+    """
+    protocol = replace(training or Training(), epochs=max(epochs))
+    square = range(1, hidden_layers)
+
+    @lru_cache(maxsize=8)
+    def trained(seed: int) -> Sweep:
+        return spiral_sweep(
+            activations=activations,
+            entanglements=entanglements,
+            seeds=[seed],
+            hidden_layers=hidden_layers,
+            width=width,
+            training=protocol,
+            snapshots=epochs,
+        )
+
+    def draw(entanglement: float, epoch: int, seed: int) -> Picture:
+        sweep = trained(seed)
+        figure, axes = new_figure(len(activations), 3, width=9, height=3 * len(activations))
+        words = [f"Entanglement {entanglement}, epoch {epoch}."]
+        for row, name in enumerate(activations):
+            regions, norms, plane = axes[3 * row : 3 * row + 3]
+            number = sweep.member(activation=name, entanglement=entanglement, seed=seed)
+            network = sweep.history.at(epoch).select([number])
+            share = float(accuracy(network, sweep.x_test[number], sweep.y_test[number]))
+            draw_regions(regions, network, 0, Dataset(sweep.x_train[number], sweep.y_train[number]))
+            regions.set_title(f"{name}: test accuracy {share:.0%}", fontsize=10)
+            heights = [float(weight_measures(network.weights[i])["frobenius_norm"]) for i in square]
+            norms.bar([f"L{i}" for i in square], heights, color=layer_colours(len(square)))
+            norms.set_ylim(0, 10)
+            norms.set_title("Frobenius norm", fontsize=10)
+            draw_eigenvalues(plane, eigenvalues(network.weights[hidden_layers - 1][0]), radius=2.0)
+            plane.set_title(f"eigenvalues of L{hidden_layers - 1}", fontsize=10)
+            listed = ", ".join(f"{height:.1f}" for height in heights)
+            words.append(f"{name}: test accuracy {share:.0%}, Frobenius norms {listed}.")
+        figure.description = " ".join(words)
+        return figure
+
+    start = {"entanglement": entanglements[len(entanglements) // 2], "epoch": max(epochs)}
+    return explore(draw, {"entanglement": entanglements, "epoch": epochs}, {"seed": seeds}, start=start)

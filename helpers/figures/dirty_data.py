@@ -1,0 +1,122 @@
+"""The figures of the chapter on dirty data: steps, columns, errors with their floor, curves and suspicious digits."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+from matplotlib.axes import Axes
+from torch import Tensor
+
+from helpers.datasets.corruption import Dirty
+from helpers.datasets.multivariate import Construction
+from helpers.figures.picture import CLASS_COLOURS, CURVE_STYLES, Picture, new_figure
+
+
+def plot_steps(toy: Construction) -> Picture:
+    """Show the five steps of a small construction as tables whose shade is the value.
+
+    Args:
+        toy: with few rows and columns.
+
+    Returns:
+        The figure; its description gives the y of every row.
+    """
+    figure, axes = new_figure(1, 5, width=11, height=2.9)
+    tables = (toy.domain, toy.values, toy.shuffled, np.column_stack([toy.shuffled, toy.y]))
+    titles = ("1: a domain", "2: functions of it", "3: columns shuffled", "4: y, the row's mean", "5: functions hidden")
+    for ax, table, title in zip(axes, (*tables, np.column_stack([toy.x, toy.y])), titles, strict=True):
+        n_columns = toy.x.shape[1]
+        # Only the columns of x are shaded; y stands beside them.
+        ax.imshow(table[:, :n_columns], cmap="Blues", aspect="auto", alpha=0.55)
+        for (row, column), value in np.ndenumerate(table):
+            weight = "bold" if column == n_columns else "normal"
+            ax.text(column, row, f"{value:.4g}", ha="center", va="center", fontsize=8, weight=weight)
+        ax.set(xlim=(-0.5, table.shape[1] - 0.5), xticks=[], yticks=[])
+        ax.set_title(title, fontsize=10)
+    figure.description = "Five tables, one for each step. The y of the rows at the end: " + (
+        ", ".join(f"{value:.4g}" for value in toy.y) + "."
+    )
+    return figure
+
+
+def plot_columns(made: Construction, dirty: Dirty, *, column_names: Sequence[str]) -> Picture:
+    """Plot what each column brings to y over what the network sees of it, clean rows and dirty ones.
+
+    Args:
+        made: the construction.
+        dirty: a dirty version of ``made.data``.
+        column_names: titles of the panels.
+    """
+    n_columns = made.x.shape[1]
+    width = min(n_columns, 5)
+    figure, axes = new_figure(-(-n_columns // width), width, width=2.2 * width, height=2.0 * -(-n_columns // width))
+    rows = dirty.rows.numpy()
+    for j, ax in enumerate(axes[:n_columns]):
+        ax.scatter(made.x[:, j], made.shuffled[:, j], s=1, c=CLASS_COLOURS[0], linewidths=0, label="clean")
+        moved = dirty.data.x[rows, j].numpy()
+        ax.scatter(moved, made.shuffled[rows, j], s=4, c=CLASS_COLOURS[1], marker="s", linewidths=0, label="dirty")
+        ax.set_title(column_names[j], fontsize=9)
+    for ax in axes[n_columns:]:
+        ax.remove()
+    axes[0].legend(frameon=False, fontsize=7, markerscale=3)
+    share = float(dirty.rows.double().mean())
+    figure.description = (
+        f"What each of {n_columns} columns brings to y over its standardised x, as hidden functions "
+        f"{', '.join(column_names)}; {share:.0%} of the rows are moved sideways. Sines and cosines fill a band."
+    )
+    return figure
+
+
+def draw_digits(axes: Sequence[Axes], dirty: Dirty, rows: Tensor) -> str:
+    """Show pictures with their labels, those whose label is wrong in vermilion with the true class.
+
+    Args:
+        axes: one for each picture.
+        dirty: pictures ``[n, 1, side, side]`` and labels, with the record of what was changed.
+        rows: numbers of the pictures, as many as axes.
+
+    Returns:
+        What is shown, in words.
+    """
+    for ax, row in zip(axes, rows.tolist(), strict=True):
+        ax.imshow(dirty.data.x[row, 0].numpy(), cmap="gray_r")
+        ax.set(xticks=[], yticks=[])
+        given, true, wrong = int(dirty.data.y[row]), int(dirty.clean.y[row]), bool(dirty.rows[row])
+        ax.set_title(
+            f"{given}, truly {true}" if wrong else f"{given}", fontsize=8, color="#B34700" if wrong else "black"
+        )
+    n_wrong = int(dirty.rows[rows].sum())
+    return f"the labels of {n_wrong} of the {len(rows)} most suspicious digits are wrong"
+
+
+def plot_suspects(dirty: Dirty, suspicious: Tensor, *, n: int = 20) -> Picture:
+    """Show the most suspicious digits, the most suspicious first.
+
+    Args:
+        dirty: see `draw_digits`.
+        suspicious: of each picture, from `label_errors.suspicion`.
+        n: how many.
+    """
+    n_columns = 10
+    figure, axes = new_figure(-(-n // n_columns), n_columns, width=10, height=1.35 * -(-n // n_columns))
+    rows = suspicious.argsort(descending=True, stable=True)[:n]
+    words = draw_digits(axes[:n], dirty, rows)
+    for ax in axes[n:]:
+        ax.remove()
+    figure.description = f"Pictures with their labels: {words}."
+    return figure
+
+
+def draw_curves(ax: Axes, curves: Mapping[str, Tensor]) -> None:
+    """Plot shares, 0 to 1, over epochs counted from 1.
+
+    Args:
+        ax: where to draw.
+        curves: by a name of `CURVE_STYLES` a share for each epoch, ``[n_epochs]``.
+    """
+    for name, curve in curves.items():
+        colour, marker = CURVE_STYLES[name]
+        ax.plot(range(1, len(curve) + 1), curve, color=colour, marker=marker, markersize=4, label=name)
+    ax.set(ylim=(-0.03, 1.03), xlabel="epoch")
+    ax.legend(frameon=False, fontsize=8, loc="center right")

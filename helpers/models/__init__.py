@@ -1,0 +1,41 @@
+"""Networks: what they compute, and the derivatives of it.
+
+An `Ensemble` is N perceptrons of one shape as one object with stacked parameters; `perceptron` and `digit_network` make
+ordinary modules with batch norm, dropout and convolutions. `ACTIVATIONS` and `LOSSES` are the registries.
+"""
+
+from helpers.models.activations import ACTIVATION_NAME, ACTIVATIONS, Abs, Activation, activation
+from helpers.models.constraints import Constraint, Perturbation, Perturbed, Span, value_span
+from helpers.models.ensemble import Ensemble, Negate, hidden_values, own_classes, own_points
+from helpers.models.gradients import InputGradients, differentiate
+from helpers.models.heads import HEAD_NAME, HEADS, Head, head
+from helpers.models.losses import Loss
+from helpers.models.sequential import Dropout, digit_network, perceptron
+
+__all__ = [
+    "ACTIVATIONS",
+    "ACTIVATION_NAME",
+    "HEADS",
+    "HEAD_NAME",
+    "Abs",
+    "Activation",
+    "Constraint",
+    "Dropout",
+    "Ensemble",
+    "Head",
+    "InputGradients",
+    "Loss",
+    "Negate",
+    "Perturbation",
+    "Perturbed",
+    "Span",
+    "activation",
+    "differentiate",
+    "digit_network",
+    "head",
+    "hidden_values",
+    "own_classes",
+    "own_points",
+    "perceptron",
+    "value_span",
+]

@@ -1,0 +1,323 @@
+"""Ensembles: N multilayer perceptrons of one shape as one object with stacked parameters."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from itertools import groupby
+
+import torch
+from torch import Tensor, nn
+
+from helpers.checks import Choice, Flag, Integer, ListOf
+from helpers.models.activations import Activation, activation
+from helpers.seeding import SEED, torch_stream
+
+# What becomes of the last layer's z: the logits are z, ψ(z) or −ψ(z).
+OUTPUTS = ("linear", "activated", "negated")
+OUTPUT_NAME = Choice(OUTPUTS)
+
+
+class Negate(nn.Module):
+    """−z as a module, which PyTorch does not have."""
+
+    def forward(self, z: Tensor) -> Tensor:
+        """Return −z, elementwise."""
+        return -z
+
+
+class Ensemble(nn.Module):
+    """N multilayer perceptrons of one shape, initialised as PyTorch initialises ``nn.Linear``.
+
+    Layer l computes ``ψ(W_l a_{l-1} + b_l)``, the last one no ψ unless ``output`` asks for it. Weights and biases
+    are drawn from U(−1/√fan_in, 1/√fan_in), each member's from the stream of its own seed. Layers are counted from
+    0: with hidden layers of equal width, layers 1, 2, … are the square, hidden-to-hidden ones.
+
+    Args:
+        layer_sizes: neurons in each layer, input and output included, e.g. ``[2, 50, 50, 2]``.
+        activations: one name for each member, from `helpers.models.activations`.
+        seeds: one seed for each member, at least 0; members may share a seed.
+        output: what the logits are: the last layer's z (``"linear"``), ψ(z) (``"activated"``) or −ψ(z)
+            (``"negated"``).
+        output_bias: whether the last layer has a bias; without one, its b is 0 and stays there.
+
+    Attributes:
+        layer_sizes, activations, seeds, output, output_bias: the arguments, the first three as tuples.
+        weights: W, one ``[n_networks, n_out, n_in]`` for each layer.
+        biases: b, one ``[n_networks, n_out]`` for each layer.
+        slopes: learned slopes of PReLU members, one ``[n_networks]`` for each layer with an activation; other
+            members carry the value along unused.
+
+    Raises:
+        TypeError: an argument has the wrong type.
+        ValueError: no hidden layer, a layer without neurons, an unknown activation or output, a negative seed, no
+            member, or not as many seeds as activations.
+    """
+
+    def __init__(
+        self,
+        layer_sizes: Sequence[int],
+        activations: Sequence[str],
+        seeds: Sequence[int],
+        *,
+        output: str = "linear",
+        output_bias: bool = True,
+    ) -> None:
+        super().__init__()
+        self.output = OUTPUT_NAME("output", output)
+        self.output_bias = Flag()("output_bias", output_bias)
+        width = Integer(at_least=1)
+        self.layer_sizes = tuple(width(f"layer_sizes[{i}]", size) for i, size in enumerate(layer_sizes))
+        if len(self.layer_sizes) < 3:
+            raise ValueError(
+                f"layer_sizes must have an input, at least one hidden layer and an output, got {layer_sizes!r}."
+            )
+        self.activations = tuple(activation(name).name for name in activations)
+        self.seeds = tuple(SEED("seed", seed) for seed in seeds)
+        if not self.seeds or len(self.seeds) != len(self.activations):
+            raise ValueError(
+                "activations and seeds must have one entry for each of at least one member, "
+                f"got {len(self.activations)} and {len(self.seeds)}."
+            )
+        streams = [torch_stream(seed, "initialisation") for seed in self.seeds]
+        self.weights, self.biases = nn.ParameterList(), nn.ParameterList()
+        for n_in, n_out in zip(self.layer_sizes, self.layer_sizes[1:], strict=False):
+            bound = n_in**-0.5
+            drawn = [torch.empty(n_out * (n_in + 1)).uniform_(-bound, bound, generator=stream) for stream in streams]
+            layer = torch.stack(drawn)
+            self.weights.append(layer[:, : n_out * n_in].reshape(-1, n_out, n_in))
+            self.biases.append(layer[:, n_out * n_in :].clone())
+        if not output_bias:  # drawn all the same, so that the option moves no other number
+            self.biases[-1].data.zero_()
+        initial = torch.tensor([activation(name).slope or 0.0 for name in self.activations])
+        n_activated = len(self.weights) - (output == "linear")
+        self.slopes = nn.ParameterList(initial.clone() for _ in range(n_activated))
+
+    def __len__(self) -> int:
+        return len(self.seeds)
+
+    @property
+    def runs(self) -> list[tuple[slice, str]]:
+        """Neighbouring members that share an activation, as (slice of members, name)."""
+        runs, start = [], 0
+        for name, members in groupby(self.activations):
+            stop = start + len(list(members))
+            runs.append((slice(start, stop), name))
+            start = stop
+        return runs
+
+    def pre_activations(self, x: Tensor, first: int = 0) -> Iterator[tuple[Tensor, Tensor]]:
+        """Yield each layer's input a_{l-1} and pre-activation z_l = W_l a_{l-1} + b_l, first layer first.
+
+        Args:
+            x: ``[n_networks, n_points, n_in]``, or ``[n_points, n_in]`` to show all members the same points.
+            first: the layer that x is the input of; those before it are left out.
+
+        Raises:
+            ValueError: the shape of x fits neither, or there is no such layer.
+        """
+        n_in = self.layer_sizes[Integer(at_least=0, at_most=len(self.weights) - 1)("first", first)]
+        if x.dim() == 2:
+            x = x.expand(len(self), *x.shape)
+        if x.dim() != 3 or x.shape[0] != len(self) or x.shape[2] != n_in:
+            raise ValueError(
+                f"x must have shape [{len(self)}, n_points, {n_in}] or [n_points, {n_in}], got {list(x.shape)}."
+            )
+        last = len(self.weights) - 1
+        for layer in range(first, last + 1):
+            z = torch.baddbmm(self.biases[layer][:, None, :], x, self.weights[layer].transpose(1, 2))
+            yield x, z
+            if layer < last:
+                x = self.activate(z, layer)
+
+    def activate(self, z: Tensor, layer: int) -> Tensor:
+        """Return ψ(z) of a layer with an activation, each member with its own; shapes as z."""
+        parts = [psi.function(z[members], *slope) for members, psi, slope in self._by_run(layer)]
+        return parts[0] if len(parts) == 1 else torch.cat(parts)
+
+    def derivative(self, z: Tensor, layer: int) -> Tensor:
+        """Return ψ'(z) of a layer with an activation, each member with its own; shapes as z."""
+        return self.backward(torch.ones_like(z), z, self.activate(z, layer), layer)
+
+    def backward(self, back: Tensor, z: Tensor, value: Tensor, layer: int) -> Tensor:
+        """Return the derivative by z, given that by ψ(z).
+
+        Args:
+            back: derivative of something by ψ(z), ``[n_networks, n_points, width]``.
+            z: pre-activations, of the same shape.
+            value: ψ(z).
+            layer: a layer with an activation.
+        """
+        parts = [
+            psi.backward(back[members], z[members], value[members], *slope)
+            for members, psi, slope in self._by_run(layer)
+        ]
+        return parts[0] if len(parts) == 1 else torch.cat(parts)
+
+    def slope_gradient(self, back: Tensor, z: Tensor, layer: int, *, out: Tensor) -> None:
+        """Write the derivative by each member's learned slope into ``out``, ``[n_networks]``.
+
+        Args:
+            back: derivative of the loss by ψ(z), ``[n_networks, n_points, width]``.
+            z: pre-activations, of the same shape.
+            layer: a layer with an activation.
+            out: 0 for members without a learned slope.
+        """
+        for members, _, slope in self._by_run(layer):
+            out[members] = (back[members] * z[members].clamp(max=0)).sum((1, 2)) if slope else 0.0
+
+    def _by_run(self, layer: int) -> Iterator[tuple[slice, Activation, tuple[Tensor, ...]]]:
+        for members, name in self.runs:
+            psi = activation(name)
+            yield members, psi, () if psi.slope is None else (self.slopes[layer][members, None, None],)
+
+    def logits(self, z: Tensor) -> Tensor:
+        """Return what the last layer's z becomes, by ``output``: z, ψ(z) or −ψ(z); shapes as z."""
+        if self.output == "linear":
+            return z
+        value = self.activate(z, len(self.weights) - 1)
+        return -value if self.output == "negated" else value
+
+    def forward(self, x: Tensor, first: int = 0) -> Tensor:
+        """Return the logits, ``[n_networks, n_points, n_out]``; x and first as in `pre_activations`."""
+        for _, z in self.pre_activations(x, first):  # noqa: B007 (only the last is wanted, and the others can go)
+            pass
+        return self.logits(z)
+
+    def flatten(self) -> Tensor:
+        """Return a copy of all numbers, ``[n_networks, n_parameters]``: W and b of each layer, then the slopes."""
+        layers = [p.detach().flatten(1) for pair in zip(self.weights, self.biases, strict=True) for p in pair]
+        return torch.cat([*layers, *(slope.detach()[:, None] for slope in self.slopes)], dim=1)
+
+    def with_parameters(self, flat: Tensor) -> Ensemble:
+        """Return an ensemble of the same members whose numbers are views of ``flat``, as `flatten` returns it."""
+        return self._build(flat, self.activations, self.seeds)
+
+    def select(self, members: Sequence[int] | slice) -> Ensemble:
+        """Return a copy with these members only, in this order."""
+        indices = list(range(len(self))[members]) if isinstance(members, slice) else list(members)
+        ListOf(Integer(at_least=0, at_most=len(self) - 1))("members", indices)
+        return self._build(
+            self.flatten()[indices], tuple(self.activations[i] for i in indices), tuple(self.seeds[i] for i in indices)
+        )
+
+    def _build(self, flat: Tensor, activations: tuple[str, ...], seeds: tuple[int, ...]) -> Ensemble:
+        made = Ensemble.__new__(Ensemble)
+        nn.Module.__init__(made)
+        made.layer_sizes, made.activations, made.seeds = self.layer_sizes, activations, seeds
+        made.output, made.output_bias = self.output, self.output_bias
+        shapes = list(zip(self.layer_sizes, self.layer_sizes[1:], strict=False))
+        sizes = [size for n_in, n_out in shapes for size in (n_in * n_out, n_out)] + [1] * len(self.slopes)
+        parts = torch.split_with_sizes(flat, sizes, dim=1)
+        made.weights = nn.ParameterList(
+            part.view(-1, n_out, n_in) for part, (n_in, n_out) in zip(parts[::2], shapes, strict=False)
+        )
+        made.biases = nn.ParameterList(parts[1 : 2 * len(shapes) : 2])
+        made.slopes = nn.ParameterList(part[:, 0] for part in parts[2 * len(shapes) :])
+        return made
+
+    def with_one_logit(self) -> Ensemble:
+        """Return networks with the same hidden layers and one output, the second logit less the first.
+
+        Its sigmoid is the softmax probability of class 1, so both say the same of every point.
+
+        Raises:
+            ValueError: the networks have other than two outputs.
+        """
+        if self.layer_sizes[-1] != 2:
+            raise ValueError(f"layer_sizes must end in 2 to turn two logits into one, got {self.layer_sizes!r}.")
+        made = self.select(slice(None))
+        made.layer_sizes = (*self.layer_sizes[:-1], 1)
+        with torch.no_grad():
+            for parameters in (made.weights, made.biases):
+                parameters[-1] = nn.Parameter(parameters[-1][:, 1:] - parameters[-1][:, :1])
+        return made
+
+    def member(self, index: int) -> nn.Sequential:
+        """Return a copy of one member as an ordinary ``nn.Sequential`` of linear and activation modules.
+
+        Args:
+            index: which member, from 0.
+
+        Raises:
+            ValueError: there is no such member.
+        """
+        index = Integer(at_least=0, at_most=len(self) - 1)("index", index)
+        psi = activation(self.activations[index])
+        modules: list[nn.Module] = []
+        with torch.no_grad():
+            for layer, (weight, bias) in enumerate(zip(self.weights, self.biases, strict=True)):
+                # Skipping the initialisation also leaves the global random state alone.
+                linear = nn.utils.skip_init(  # type: ignore[no-untyped-call]
+                    nn.Linear,
+                    weight.shape[2],
+                    weight.shape[1],
+                    bias=self.output_bias or layer < len(self.weights) - 1,
+                    dtype=weight.dtype,
+                )
+                linear.weight.copy_(weight[index])
+                if linear.bias is not None:
+                    linear.bias.copy_(bias[index])
+                modules.append(linear)
+                if layer < len(self.slopes):
+                    modules.append(psi.module().to(weight.dtype))
+                    if isinstance(modules[-1], nn.PReLU):
+                        modules[-1].weight.copy_(self.slopes[layer][index])
+        if self.output == "negated":
+            modules.append(Negate())
+        return nn.Sequential(*modules)
+
+
+@torch.no_grad()
+def hidden_values(ensemble: Ensemble, x: Tensor, *, layer: int = -1) -> Tensor:
+    """Map every point by the layers up to a hidden one, all with the weights that the ensemble has now.
+
+    Args:
+        ensemble: the networks, e.g. a snapshot of a `training.History`.
+        x: points, ``[n_networks, n_points, n_in]`` or ``[n_points, n_in]``.
+        layer: the hidden layer, from 0; −1 is the last one.
+
+    Returns:
+        a_l = ψ(W_l a_{l−1} + b_l), ``[n_networks, n_points, width]``, in the order of x.
+
+    Raises:
+        ValueError: there is no such hidden layer.
+    """
+    n_hidden = len(ensemble.layer_sizes) - 2
+    layer = Integer(at_least=-n_hidden, at_most=n_hidden - 1)("layer", layer) % n_hidden
+    for number, (_, z) in enumerate(ensemble.pre_activations(x)):
+        if number == layer:
+            return ensemble.activate(z, layer)
+    raise AssertionError("a hidden layer is followed by another")
+
+
+def own_points(ensemble: Ensemble, x: Tensor) -> Tensor:
+    """Points with a first dimension for the members, in float64.
+
+    Raises:
+        ValueError: their shape fits neither ``[n_networks, n_points, n_in]`` nor ``[n_points, n_in]``, or the networks'
+            outputs are not linear, which no bound here knows of.
+    """
+    if ensemble.output != "linear":
+        raise ValueError(f"ensemble must have linear outputs to be bounded, got {ensemble.output!r} ones.")
+    n, n_in = len(ensemble), ensemble.layer_sizes[0]
+    if x.dim() not in (2, 3) or x.shape[-1] != n_in or (x.dim() == 3 and len(x) != n):
+        raise ValueError(f"x must have shape [{n}, n_points, {n_in}] or [n_points, {n_in}], got {list(x.shape)}.")
+    return x.double().expand(n, *x.shape[-2:])
+
+
+def own_classes(ensemble: Ensemble, y: Tensor, n_points: int) -> Tensor:
+    """Classes of each member's points, ``[n_networks, n_points]``.
+
+    Raises:
+        ValueError: their shape fits neither ``[n_networks, n_points]`` nor ``[n_points]``, or one is no output's
+            number.
+    """
+    n, n_out = len(ensemble), ensemble.layer_sizes[-1]
+    if y.shape not in ((n_points,), (n, n_points)) or y.is_floating_point():
+        raise ValueError(
+            f"y must hold classes, whole numbers, of shape [{n}, {n_points}] or [{n_points}], "
+            f"got {list(y.shape)} of {y.dtype}."
+        )
+    if y.numel() and not 0 <= int(y.min()) <= int(y.max()) < n_out:
+        raise ValueError(f"y must hold classes from 0 to {n_out - 1}, got {int(y.min())} to {int(y.max())}.")
+    return y.expand(n, n_points)

@@ -1,0 +1,76 @@
+"""Predictions for each point by networks that have not seen it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from sklearn.model_selection import StratifiedKFold
+from torch import Tensor, nn
+
+from helpers.checks import Integer
+from helpers.datasets.dataset import Dataset
+from helpers.seeding import numpy_stream
+from helpers.training.members import evaluate, train_members
+from helpers.training.protocol import Training
+
+
+def out_of_sample(
+    networks: Sequence[nn.Module],
+    seeds: Sequence[int],
+    data: Sequence[Dataset],
+    training: Training,
+    *,
+    n_folds: int = 3,
+    **options: Any,
+) -> list[Tensor]:
+    """Predict every point by a network that was trained without it.
+
+    The points of each data set are dealt into folds with equal shares of each label; a copy of the network is trained
+    on all folds but one and predicts that one.
+
+    Args:
+        networks: to start from.
+        seeds: of the folds and the batch orders, one for each network.
+        data: for each network.
+        training: the protocol.
+        n_folds: at least 2.
+        **options: see `member_training.train_members`.
+
+    Returns:
+        Class probabilities for each network, ``[n_points, n_classes]``.
+
+    Raises:
+        ValueError: the lists differ in length or are empty, or a label has fewer points than there are folds.
+    """
+    Integer(at_least=2)("n_folds", n_folds)
+    if not networks or len({len(networks), len(seeds), len(data)}) > 1:
+        raise ValueError(
+            "networks, seeds and data must have one entry for each of at least one member, "
+            f"got {len(networks)}, {len(seeds)} and {len(data)}."
+        )
+    kept_out: list[list[Tensor]] = []
+    for seed, points in zip(seeds, data, strict=True):
+        if (fewest := int(torch.unique(points.y, return_counts=True)[1].min())) < n_folds:
+            raise ValueError(f"n_folds must be at most the number of points of each label, {fewest}, got {n_folds}.")
+        state = int(numpy_stream(seed, "folds").integers(2**31))
+        dealt = StratifiedKFold(n_folds, shuffle=True, random_state=state).split(np.zeros(len(points)), points.y)
+        kept_out.append([torch.from_numpy(rows) for _, rows in dealt])
+    copies, copied_seeds, parts = [], [], []
+    for network, seed, points, folds in zip(networks, seeds, data, kept_out, strict=True):
+        for rows in folds:
+            seen = torch.ones(len(points), dtype=torch.bool).index_fill_(0, rows, False)
+            copies.append(network)
+            copied_seeds.append(seed)
+            parts.append((points.x[seen], points.y[seen]))
+    trained = iter(train_members(copies, copied_seeds, parts, training, **options).networks)
+    predictions = []
+    for points, folds in zip(data, kept_out, strict=True):
+        logits = [(rows, evaluate(next(trained), points.x[rows])) for rows in folds]
+        whole = logits[0][1].new_empty(len(points), logits[0][1].shape[1])
+        for rows, values in logits:
+            whole[rows] = values
+        predictions.append(whole.softmax(dim=1))
+    return predictions

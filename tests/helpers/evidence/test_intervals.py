@@ -1,0 +1,296 @@
+"""Intervals against scipy, against known answers and against their own promises; effect sizes by hand."""
+
+import numpy as np
+import pytest
+import xarray as xr
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from scipy import stats
+
+from helpers.evidence import intervals as statistics
+from helpers.evidence.intervals import (
+    Interval,
+    bootstrap_interval,
+    effect_size,
+    holm,
+    interquartile_mean,
+    interval_over,
+    one_sided_p,
+    paired_interval,
+    probability_of_improvement,
+    share_interval,
+)
+
+QUICK = settings(max_examples=40, deadline=None, derandomize=True)
+SEED = st.integers(0, 10**6)
+
+
+def normal(n, seed=0):
+    return np.random.default_rng(seed).standard_normal(n)
+
+
+def ends(interval):
+    return [interval.mean, interval.low, interval.high]
+
+
+@pytest.mark.parametrize(
+    ("numbers", "spec", "text"),
+    [
+        ((1.25, -0.5, 3.0), ".2f", "1.25 [−0.50, 3.00]"),
+        ((1.25, -0.5, 3.0), ".1e", "1.2e+00 [−5.0e-01, 3.0e+00]"),
+        ((1.25, -0.5, 3.0), "+.0%", "+125% [−50%, +300%]"),
+        ((-0.004, -0.006, 0.004), ".2f", "0.00 [−0.01, 0.00]"),
+        ((-20.0, -30.0, -10.0), ".0f", "−20 [−30, −10]"),
+        ((-np.inf, -np.inf, np.inf), ".1f", "−inf [−inf, inf]"),
+    ],
+)
+def test_interval_is_written_with_its_ends(numbers, spec, text):
+    assert f"{Interval(*numbers, 7):{spec}}" == text
+
+
+@pytest.mark.parametrize("values", [normal(20), np.exp(2 * normal(15, 1)), [1, 1, 1, 2], range(3)])
+@pytest.mark.parametrize(("confidence", "seed"), [(0.95, 0), (0.8, 5)])
+def test_bootstrap_is_scipys(values, confidence, seed):
+    expected = stats.bootstrap(
+        (np.array(values, dtype=float),),
+        np.mean,
+        n_resamples=9999,
+        confidence_level=confidence,
+        method="BCa",
+        rng=np.random.default_rng(seed),
+    ).confidence_interval
+    found = bootstrap_interval(values, confidence=confidence, seed=seed)
+    assert ends(found) == pytest.approx([np.mean(values), *expected], rel=1e-12)
+    assert found.n == len(values)
+
+
+def test_many_normal_values_give_the_interval_of_student():
+    values = 3 + 2 * normal(500)
+    low, high = stats.t.interval(0.9, 499, loc=values.mean(), scale=stats.sem(values))
+    found = bootstrap_interval(values, confidence=0.9)
+    assert [found.low, found.high] == pytest.approx([low, high], abs=0.05 * (high - low))
+
+
+def test_interval_covers_as_often_as_it_says(monkeypatch):
+    monkeypatch.setattr(statistics, "N_RESAMPLES", 999)
+    found = [bootstrap_interval(5 + sample) for sample in normal((300, 25))]
+    below, above = np.mean([i.high < 5 for i in found]), np.mean([i.low > 5 for i in found])
+    assert 0.88 < 1 - below - above < 0.99
+    assert max(below, above) < 0.07
+    narrow = [bootstrap_interval(5 + sample, confidence=0.5) for sample in normal((300, 25))]
+    assert 0.4 < np.mean([i.low <= 5 <= i.high for i in narrow]) < 0.6
+
+
+def test_interval_leans_to_the_long_tail():
+    found = bootstrap_interval(np.exp(normal(30)))
+    assert found.high - found.mean > 1.2 * (found.mean - found.low)
+
+
+@settings(QUICK, max_examples=15)
+@given(SEED, st.floats(0.1, 10), st.floats(-10, 10))
+def test_interval_follows_scale_and_origin(seed, scale, shift):
+    values = normal(12, seed)
+    before, after = bootstrap_interval(values), bootstrap_interval(scale * values + shift)
+    # Rounding decides whether a resample of every value once lies below the mean, one count of 9999.
+    assert ends(after) == pytest.approx([scale * end + shift for end in ends(before)], rel=0, abs=1e-3 * scale)
+
+
+def test_same_values_same_interval():
+    values = normal(10)
+    first, other = bootstrap_interval(values), bootstrap_interval(values, seed=1)
+    normal(1000)
+    assert bootstrap_interval(values.tolist()) == first
+    assert ends(first) == pytest.approx(ends(other), abs=0.1)
+    assert first != other
+
+
+@pytest.mark.parametrize("values", [[2, 2], [0.1 + 0.2, 0.3, 0.3], [0.0] * 20, [-1e9] * 3])
+def test_equal_values_are_a_point(values):
+    found = bootstrap_interval(values)
+    assert found.low == found.mean == found.high == pytest.approx(values[0])
+    assert found.n == len(values)
+
+
+@pytest.mark.parametrize("values", [[], [1.0], 3.0, [1, np.nan, 2], [1, np.inf], [[1, 2], [3, 4]]])
+def test_values_that_have_no_interval(values):
+    with pytest.raises(ValueError, match=r"^values must be at least two finite numbers in one dimension, got .*\.$"):
+        bootstrap_interval(values)
+
+
+@pytest.mark.parametrize(
+    ("confidence", "error"),
+    [(0, ValueError), (1, ValueError), (1.5, ValueError), (-0.1, ValueError), (np.nan, ValueError), ("0.9", TypeError)],
+)
+def test_confidence_outside_its_range(confidence, error):
+    with pytest.raises(error, match=r"^confidence must be .+, got .+\.$"):
+        bootstrap_interval([1.0, 2.0, 4.0], confidence=confidence)
+
+
+@pytest.mark.parametrize("options", [{}, {"confidence": 0.8, "seed": 3}])
+def test_paired_interval_is_that_of_the_differences(options):
+    first, second = normal(9, 1), normal(9, 2)
+    found = paired_interval(first.tolist(), second, **options)
+    assert found == bootstrap_interval(first - second, **options)
+    assert found.mean == pytest.approx(first.mean() - second.mean())
+
+
+def test_pairing_takes_away_what_both_share():
+    shared = 100 * normal(12, 1)
+    found = paired_interval(shared + 1 + 0.01 * normal(12, 2), shared)
+    assert 0.9 < found.low < 1 < found.high < 1.1
+
+
+@pytest.mark.parametrize(("first", "second"), [([1, 2, 3], [1, 2]), ([1, 2, 3], 1), ([1, 2], [[1, 2]])])
+def test_values_that_cannot_be_paired(first, second):
+    with pytest.raises(ValueError, match=r"^first and second must have the same shape .*, got \(.*\) and \(.*\)\.$"):
+        paired_interval(first, second)
+
+
+@QUICK
+@given(st.integers(3, 30), SEED, st.floats(-3, 3))
+def test_effect_size_is_the_formula(n, seed, null):
+    values = normal(n, seed)
+    mean = sum(values) / n
+    deviation = (sum((v - mean) ** 2 for v in values) / (n - 1)) ** 0.5
+    expected = (mean - null) / deviation * (1 - 3 / (4 * (n - 1) - 1))
+    assert effect_size(values, null=null) == pytest.approx(expected, rel=1e-9, abs=1e-9)
+
+
+def test_effect_size_known_answer():
+    assert effect_size([1, 2, 3, 4, 5]) == pytest.approx(3 / 2.5**0.5 * 0.8)
+    assert effect_size([1, 2, 3, 4, 5], null=3) == 0
+    assert effect_size([1, 2, 3, 4, 5], null=5) == pytest.approx(-2 / 2.5**0.5 * 0.8)
+
+
+@pytest.mark.parametrize(
+    ("value", "null", "expected"),
+    [(2.0, 1.0, np.inf), (2.0, 3.0, -np.inf), (2.0, 2.0, 0.0), (0.1, 0.1, 0.0), (-1, 0, -np.inf)],
+)
+def test_effect_of_values_that_do_not_vary(value, null, expected):
+    assert effect_size([value] * 3, null=null) == expected
+
+
+@pytest.mark.parametrize("values", [[], [1.0], [1.0, 2.0]])
+def test_effect_size_needs_three_values(values):
+    with pytest.raises(ValueError, match="number of values must be a whole number at least 3"):
+        effect_size(values)
+
+
+@pytest.mark.parametrize(("dim", "axis"), [("seed", 1), ("layer", 0)])
+@pytest.mark.parametrize("confidence", [0.95, 0.5])
+def test_band_is_students(dim, axis, confidence):
+    table = normal((4, 7)) * np.array([[1], [10], [0.1], [3]])
+    values = xr.DataArray(table, dims=("layer", "seed"), coords={"layer": [2, 3, 5, 7], "seed": range(7)})
+    found = interval_over(values, dim, confidence=confidence)
+    low, high = stats.t.interval(
+        confidence, table.shape[axis] - 1, loc=table.mean(axis=axis), scale=stats.sem(table, axis=axis)
+    )
+    (kept,) = {"layer", "seed"} - {dim}
+    assert list(found.data_vars) == ["mean", "low", "high"]
+    for name, expected in (("mean", table.mean(axis=axis)), ("low", low), ("high", high)):
+        assert found[name].dims == (kept,)
+        np.testing.assert_allclose(found[name], expected, rtol=1e-12)
+    assert found[kept].equals(values[kept])
+
+
+def test_band_is_over_seeds_unless_told():
+    values = xr.DataArray(normal((3, 4)), dims=("seed", "layer"))
+    assert interval_over(values).equals(interval_over(values, "seed", confidence=0.95))
+
+
+@pytest.mark.parametrize(("shape", "dim"), [((3, 4), "epoch"), ((3, 1), "seed"), ((3, 0), "seed")])
+def test_band_needs_two_entries(shape, dim):
+    values = xr.DataArray(np.zeros(shape), dims=("layer", "seed"))
+    with pytest.raises(ValueError, match=rf"^values must have at least two entries along '{dim}', got .*'layer': 3"):
+        interval_over(values, dim)
+
+
+@pytest.mark.parametrize(
+    ("n_yes", "n", "low", "high"), [(0, 20, 0, 0.16843), (20, 20, 0.83157, 1), (1, 10, 0.0025286, 0.4450161)]
+)
+def test_shares_have_the_exact_interval(n_yes, n, low, high):
+    found = share_interval([True] * n_yes + [False] * (n - n_yes))
+    assert (found.mean, found.n) == (n_yes / n, n)
+    assert (found.low, found.high) == (pytest.approx(low, abs=1e-5), pytest.approx(high, abs=1e-5))
+    narrower = share_interval([1] * n_yes + [0] * (n - n_yes), confidence=0.5)
+    assert found.low <= narrower.low <= narrower.high <= found.high
+
+
+@pytest.mark.parametrize("flags", [[], [0.5, 1], [[0, 1]], [np.nan, 1]])
+def test_what_is_no_flag_has_no_share(flags):
+    with pytest.raises(ValueError, match="flags must be zeros and ones in one dimension, at least one, got"):
+        share_interval(flags)
+
+
+def test_p_values_are_those_of_one_sided_tests():
+    values = [0.3, 0.5, 0.2, 0.9, 0.4]
+    greater = stats.ttest_1samp(values, 0.2, alternative="greater").pvalue
+    less = stats.ttest_1samp(values, 0.6, alternative="less").pvalue
+    assert one_sided_p(values, above=0.2) == pytest.approx(greater)
+    assert one_sided_p(values, below=0.6) == pytest.approx(less)
+    assert one_sided_p(values, above=0.2, below=0.6) == pytest.approx(max(greater, less))
+    assert one_sided_p([0, 1, 1, 1, 1, 1], above=0.5, share=True) == pytest.approx(7 / 64)  # 6 ones or 5 of 6 coins
+    assert one_sided_p([0] * 20, below=0.1, share=True) == pytest.approx(0.9**20)
+    assert one_sided_p([0.0] * 20, below=0.1) == 0  # zeros of another kind
+
+
+@pytest.mark.parametrize(("bound", "p"), [({"above": 2}, 0.0), ({"above": 3}, 1.0), ({"below": 3.5}, 0.0)])
+def test_values_that_do_not_vary_are_certain(bound, p):
+    assert one_sided_p([3.0, 3.0, 3.0], **bound) == p
+
+
+@pytest.mark.parametrize(
+    ("values", "bounds", "words"),
+    [
+        ([1.0], {"above": 0}, "values must be at least two finite numbers"),
+        ([1.0, np.nan], {"above": 0}, "values must be at least two finite numbers"),
+        ([1.0, 2.0], {}, "above or below must be finite"),
+    ],
+)
+def test_no_p_value_of_nonsense(values, bounds, words):
+    with pytest.raises(ValueError, match=words):
+        one_sided_p(values, **bounds)
+
+
+def test_holms_correction_by_hand():
+    assert holm([0.01, 0.04, 0.03, 0.005]) == pytest.approx([0.03, 0.06, 0.06, 0.02])
+    assert holm([0.5, 0.9]) == [1.0, 1.0]
+    assert holm([]) == []
+    with pytest.raises(ValueError, match="p_values must lie between 0 and 1"):
+        holm([0.5, 1.5])
+
+
+@given(st.lists(st.floats(0, 1), min_size=1, max_size=12))
+def test_holm_lies_between_no_correction_and_bonferronis(p):
+    adjusted = holm(p)
+    assert all(a >= raw - 1e-12 for raw, a in zip(p, adjusted, strict=True))
+    assert all(a <= min(1, raw * len(p)) + 1e-12 for raw, a in zip(p, adjusted, strict=True))
+    in_order = [adjusted[k] for k in np.argsort(p, kind="stable")]
+    assert in_order == sorted(in_order)
+
+
+def test_interquartile_mean_is_deaf_to_outliers():
+    values = [1.0, 2, 3, 4, 5, 6, 7, 8]
+    found = interquartile_mean(values)
+    assert found.mean == pytest.approx(4.5)
+    assert found.low < 4.5 < found.high
+    assert interquartile_mean([*values[:-1], 1e6]).mean == pytest.approx(4.5)
+    assert interquartile_mean([3.0, 3.0, 3.0, 3.0]) == Interval(3.0, 3.0, 3.0, 4)
+    with pytest.raises(ValueError, match="number of values must be a whole number at least 4, got 3"):
+        interquartile_mean([1, 2, 3])
+
+
+def test_probability_of_improvement_counts_pairs():
+    found = probability_of_improvement([3.0, 5.0], [1.0, 3.0, 4.0])
+    # 3 > 1, 3 = 3, 3 < 4, and 5 beats all three: 4 wins and a tie of 6.
+    assert found.mean == pytest.approx(4.5 / 6)
+    assert found.n == 2
+    assert 0 <= found.low <= found.mean <= found.high <= 1
+    always = probability_of_improvement([5.0, 6.0, 7.0], [1.0, 2.0])
+    assert (always.mean, always.low, always.high) == (1, 1, 1)
+    u = stats.mannwhitneyu([3.0, 5.0, 9.0, 1.0], [1.0, 3.0, 4.0]).statistic
+    assert probability_of_improvement([3.0, 5.0, 9.0, 1.0], [1.0, 3.0, 4.0]).mean == pytest.approx(u / 12)
+    with pytest.raises(ValueError, match="second must be at least two finite numbers"):
+        probability_of_improvement([1.0, 2.0], [1.0])
+    with pytest.raises(ValueError, match="confidence must be a finite number above 0 and below 1"):
+        probability_of_improvement([1.0, 2.0], [1.0, 2.0], confidence=1)

@@ -1,0 +1,100 @@
+"""The kernel is built once, found again, and done without where it cannot be built."""
+
+import shutil
+import warnings
+
+import pytest
+import torch
+
+from helpers.models import kernel
+from helpers.models.activations import ACTIVATIONS
+from helpers.models.ensemble import OUTPUTS, Ensemble
+from helpers.models.losses import LOSSES
+from helpers.training.protocol import Training
+from helpers.training.train import train
+
+COMPILER = next(filter(None, map(shutil.which, kernel.COMPILERS)), None)
+needs_compiler = pytest.mark.skipif(COMPILER is None, reason="no C++ compiler was found")
+
+
+def one_run(**options):
+    x = torch.randn(20, 2, generator=torch.Generator().manual_seed(0))
+    return train(Ensemble([2, 5, 2], ["tanh"], [0]), x, (x[:, 0] > 0).long(), Training(epochs=2), **options)
+
+
+def test_names_are_those_of_the_registries():
+    assert set(kernel.ACTIVATIONS) == set(ACTIVATIONS)
+    assert set(kernel.LOSSES) == set(LOSSES)
+    assert kernel.OUTPUTS == OUTPUTS
+
+
+def test_names_are_in_the_order_of_the_source():
+    source = kernel.SOURCE.read_text()
+    for enumeration, names in (
+        ("Activation", kernel.ACTIVATIONS),
+        ("Loss", kernel.LOSSES),
+        ("Optimiser", kernel.OPTIMISERS),
+        ("Output", kernel.OUTPUTS),
+    ):
+        listed = source.split(f"enum {enumeration} {{")[1].split("}")[0]
+        assert [name.strip().lower() for name in listed.split(",")] == list(names)
+
+
+@needs_compiler
+def test_kernel_is_built_once_and_kept(fresh, monkeypatch):
+    assert kernel.library() is not None
+    (built,) = fresh.iterdir()
+    made = built.stat().st_mtime_ns
+    kernel.library.cache_clear()
+    commands = []
+    run = kernel._run
+    monkeypatch.setattr(kernel, "_run", lambda *command: commands.append(command) or run(*command))
+    assert kernel.library() is not None
+    assert [built] == list(fresh.iterdir())
+    assert built.stat().st_mtime_ns == made
+    assert not any("-o" in command for command in commands)
+
+
+@needs_compiler
+def test_changed_source_is_built_anew(fresh, tmp_path_factory, monkeypatch):
+    assert kernel.library() is not None
+    other = tmp_path_factory.mktemp("source") / "kernel.cpp"
+    other.write_text(kernel.SOURCE.read_text() + "\n// changed\n")
+    monkeypatch.setattr(kernel, "SOURCE", other)
+    kernel.library.cache_clear()
+    assert kernel.library() is not None
+    assert len(list(fresh.iterdir())) == 2
+
+
+def test_no_compiler_is_said_once(fresh, monkeypatch):
+    monkeypatch.setattr(kernel.shutil, "which", lambda _: None)
+    with pytest.warns(RuntimeWarning, match=r"plain PyTorch.*no C\+\+ compiler was found"):
+        first = one_run()
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        second = one_run()
+    assert torch.equal(first.loss, second.loss)
+
+
+@needs_compiler
+def test_source_that_does_not_compile_is_said(fresh, tmp_path_factory, monkeypatch):
+    broken = tmp_path_factory.mktemp("source") / "kernel.cpp"
+    broken.write_text("this is not C++")
+    monkeypatch.setattr(kernel, "SOURCE", broken)
+    with pytest.warns(RuntimeWarning, match="plain PyTorch.*error"):
+        assert kernel.library() is None
+    assert list(fresh.iterdir()) == []
+
+
+@needs_compiler
+def test_compiled_code_is_used_where_it_may_be(monkeypatch):
+    calls = []
+    inner = kernel.train_network
+    monkeypatch.setattr(kernel, "train_network", lambda *a: calls.append(a) or inner(*a))
+    one_run()
+    assert calls
+    calls.clear()
+    one_run(compiled=False)
+    x = torch.zeros(4, 2).double()
+    train(Ensemble([2, 5, 2], ["tanh"], [0]).double(), x, torch.zeros(4, dtype=torch.int64), Training(epochs=1))
+    assert not calls
