@@ -8,7 +8,6 @@ alone from then on, and so is one that is known to be safe. Inputs are in the da
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -21,6 +20,7 @@ from helpers.models.ensemble import Ensemble
 from helpers.models.gradients import InputGradients
 from helpers.norms import NORMS, Bounds, into_ball
 from helpers.seeding import torch_stream
+from helpers.threads import side_by_side
 
 # Parts that each thread takes the members in, one after the other.
 SHARES = 4
@@ -231,8 +231,7 @@ def attack_members(
     # Members have different numbers of points left, so that threads take them in more parts than there are threads.
     size = -(-n // (SHARES * n_threads)) if n_threads > 1 else n
     blocks = [slice(start, start + size) for start in range(0, n, size)]
-    with ThreadPoolExecutor(n_threads, initializer=torch.set_num_threads, initargs=(1,)) as pool:
-        parts = list(pool.map(attack, blocks))
+    parts = side_by_side(attack, blocks)
     paths = [part.path for part in parts if part.path is not None]
     return Attacked(
         torch.cat([part.x for part in parts]),

@@ -17,7 +17,7 @@ from torch import Tensor
 from helpers.checks import Integer
 from helpers.models.constraints import Constraint, value_span
 from helpers.models.ensemble import Ensemble
-from helpers.threads import _side_by_side
+from helpers.threads import side_by_side
 
 # Rows of hidden values constrained at once: enough to be worth a call, few enough to stay in a core's cache.
 ROWS = 8192
@@ -69,7 +69,7 @@ def sensitivity(
         own_x, own_y = (x if x.dim() == 2 else x[k]), (y if y.dim() == 1 else y[k])
         return _sensitivity(ensemble.select([k]), own_x, own_y, fractions, layer, scope)
 
-    found = _side_by_side(one, len(ensemble))
+    found = side_by_side(one, range(len(ensemble)))
     return Sensitivity(fractions, *(torch.stack(part, dim=2) for part in zip(*found, strict=True)))
 
 
@@ -150,7 +150,7 @@ def unit_accuracy(ensemble: Ensemble, x: Tensor, y: Tensor, constraint: Constrai
                 shares.append((logits[0].argmax(dim=1) == own_y).double().mean())
             return torch.stack(shares)
 
-    return torch.stack(_side_by_side(one, len(ensemble)))
+    return torch.stack(side_by_side(one, range(len(ensemble))))
 
 
 @torch.no_grad()
@@ -168,7 +168,7 @@ def constrained_accuracy(
             predicted = [network(rule(hidden, span), first=layer)[0].argmax(dim=1) for rule in constraints]
             return torch.stack([(one == own_y).double().mean() for one in predicted])
 
-    return torch.stack(_side_by_side(one, len(ensemble)), dim=1)
+    return torch.stack(side_by_side(one, range(len(ensemble))), dim=1)
 
 
 def drop_off(accuracy: Tensor, fractions: Tensor, *, chance: float = 0.0) -> Tensor:

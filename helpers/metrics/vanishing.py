@@ -14,7 +14,7 @@ from helpers.metrics.sensitivity import hidden_values
 from helpers.models.ensemble import Ensemble
 from helpers.models.gradients import differentiate
 from helpers.models.losses import LOSSES
-from helpers.threads import _side_by_side
+from helpers.threads import side_by_side
 
 
 @torch.no_grad()
@@ -139,4 +139,4 @@ def dead_units(ensemble: Ensemble, x: Tensor, *, layer: int = 1) -> Tensor:
         hidden = hidden_values(ensemble.select([k]), x if x.dim() == 2 else x[k], layer)[0]
         return (hidden.amin(dim=0) == hidden.amax(dim=0)).double().mean()
 
-    return torch.stack(_side_by_side(one, len(ensemble)))
+    return torch.stack(side_by_side(one, range(len(ensemble))))

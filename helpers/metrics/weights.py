@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from concurrent.futures import ThreadPoolExecutor
 from types import MappingProxyType
 
 import torch
 from torch import Tensor
+
+from helpers.threads import side_by_side
 
 # Every measure that takes only singular values needs no square matrix; those of eigenvalues do.
 SINGULAR_MEASURES = ("frobenius_norm", "spectral_norm", "stable_rank", "condition_number")
@@ -46,7 +47,7 @@ def singular_values(weight: Tensor) -> Tensor:
     Returns:
         ``[..., min(n_out, n_in)]``.
     """
-    return _side_by_side(torch.linalg.svdvals, weight.detach().double())
+    return _of_each(torch.linalg.svdvals, weight.detach().double())
 
 
 def eigenvalues(weight: Tensor) -> Tensor:
@@ -63,18 +64,16 @@ def eigenvalues(weight: Tensor) -> Tensor:
     """
     if weight.dim() < 2 or weight.shape[-1] != weight.shape[-2]:
         raise ValueError(f"weight must have shape [..., n, n] to have eigenvalues, got {list(weight.shape)}.")
-    values = _side_by_side(torch.linalg.eigvals, weight.detach().double())
+    values = _of_each(torch.linalg.eigvals, weight.detach().double())
     return values.gather(-1, values.abs().argsort(dim=-1, descending=True, stable=True))
 
 
-def _side_by_side(function: Callable[[Tensor], Tensor], matrices: Tensor) -> Tensor:
+def _of_each(function: Callable[[Tensor], Tensor], matrices: Tensor) -> Tensor:
     """Apply a function of one matrix to a stack, each thread to its part: LAPACK itself takes one after the other."""
     if matrices.shape[:-2].numel() < 2:
         return function(matrices)
-    parts = matrices.flatten(0, -3).chunk(torch.get_num_threads())
-    with ThreadPoolExecutor(len(parts), initializer=torch.set_num_threads, initargs=(1,)) as pool:
-        results = torch.cat(list(pool.map(function, parts)))
-    return results.view(*matrices.shape[:-2], *results.shape[1:])
+    values = torch.cat(side_by_side(function, matrices.flatten(0, -3).chunk(torch.get_num_threads())))
+    return values.view(*matrices.shape[:-2], *values.shape[1:])
 
 
 def weight_measures(weight: Tensor) -> dict[str, Tensor]:

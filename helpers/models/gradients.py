@@ -6,7 +6,7 @@ points an attack is done with can leave it.
 
 from __future__ import annotations
 
-from concurrent.futures import ThreadPoolExecutor
+from itertools import pairwise
 
 import torch
 from torch import Tensor
@@ -14,6 +14,7 @@ from torch import Tensor
 from helpers.models import kernel
 from helpers.models.ensemble import Ensemble
 from helpers.models.losses import LOSSES, Loss
+from helpers.threads import side_by_side
 
 # Members that plain PyTorch takes together.
 BLOCK = 20
@@ -87,7 +88,8 @@ class InputGradients:
         parameters, ensemble = self.parameters, self.ensemble
         starts = torch.cat([counts.new_zeros(1), counts.cumsum(0)])
 
-        def work(low: int, high: int) -> None:
+        def work(part: tuple[int, int]) -> None:
+            low, high = part
             kernel.differentiate_inputs(
                 self.loss,
                 ensemble.output,
@@ -103,11 +105,10 @@ class InputGradients:
 
         n_threads = max(1, min(torch.get_num_threads(), len(x) // FEWEST_POINTS))
         if n_threads == 1:
-            work(0, len(x))
+            work((0, len(x)))
             return
         cuts = [len(x) * k // n_threads for k in range(n_threads + 1)]
-        with ThreadPoolExecutor(n_threads) as pool:
-            list(pool.map(work, cuts[:-1], cuts[1:]))
+        side_by_side(work, pairwise(cuts))
 
     def _in_pytorch(self, counts: Tensor, x: Tensor, y: Tensor, margins: Tensor, gradients: Tensor | None) -> None:
         starts = [0, *counts.cumsum(0).tolist()]

@@ -7,7 +7,6 @@ than a counterexample in hand. One search at the largest ε answers for all smal
 from __future__ import annotations
 
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 
 import torch
@@ -17,6 +16,7 @@ from helpers.checks import Integer, Real
 from helpers.models.ensemble import Ensemble, own_classes, own_points
 from helpers.norms import NORM
 from helpers.robustness.bounds import ROUNDING, differences, lines, rounding_error
+from helpers.threads import side_by_side
 
 # Boxes bounded in one go: the arrays of a 50-neuron layer then fit a core's cache.
 CHUNK = 2048
@@ -156,12 +156,11 @@ def search(
     if x.device.type != "cpu":
         return Search(ensemble, x, rows, offsets, *options).run(GPU_CHUNK)
     # Each core takes one member at a time, whose arrays stay in its cache.
-    with ThreadPoolExecutor(torch.get_num_threads(), initializer=torch.set_num_threads, initargs=(1,)) as pool:
-        jobs = [
-            Search(ensemble.select([k]), x[k : k + 1], rows[k : k + 1], offsets[k : k + 1], *options)
-            for k in range(len(ensemble))
-        ]
-        found = list(pool.map(lambda job: job.run(CHUNK), jobs))
+    searches = [
+        Search(ensemble.select([k]), x[k : k + 1], rows[k : k + 1], offsets[k : k + 1], *options)
+        for k in range(len(ensemble))
+    ]
+    found = side_by_side(lambda search: search.run(CHUNK), searches)
     return Radii(
         torch.cat([radii.certified for radii in found]),
         torch.cat([radii.broken for radii in found]),
