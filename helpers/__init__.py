@@ -5,6 +5,6 @@ Data flows one way through the rooms, and so do the imports::
     ground | datasets  evidence  models | training  metrics | attacks | robustness | experiments | figures | explorers
 
 The ground are the modules beside the rooms: `checks` refuses nonsense in one sentence, `seeding` gives each network
-streams of its own, `norms` measures distances, `threads` lends the cores, `files` writes whole files. Each room's face
-names what it offers: ``from helpers.attacks import fgsm, pgd``.
+streams of its own, `norms` measures distances, `threads` lends the cores, `files` writes whole files, `names` says what
+a reader sees for a name. Each room's face names what it offers: ``from helpers.attacks import fgsm, pgd``.
 """
