@@ -1,7 +1,7 @@
 """Refusing nonsense early: every rule answers bad input with one sentence that says what is allowed.
 
 The same rules guard the arguments of functions, ``Integer(at_least=1)("n_networks", n_networks)``, and the
-parameters of a notebook, ``check_parameters(n_networks=Integer(at_least=1))``.
+parameters of a notebook, ``run = check_parameters(n_networks=Integer(at_least=1))``.
 """
 
 from __future__ import annotations
@@ -9,8 +9,8 @@ from __future__ import annotations
 import ast
 import math
 import operator
-from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import KW_ONLY, dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -32,11 +32,13 @@ def _refusal(name: str, allowed: str, value: object) -> str:
     hint = ""
     if isinstance(value, str):
         try:
-            float(value)
+            number = float(value)
         except ValueError:
-            pass
-        else:  # YAML 1.1 reads 1e-3 as text: it wants a dot in the mantissa
-            hint = f"; it came as text: in YAML write it as a plain number, e.g. {float(value)!r}"
+            number = math.nan
+        if math.isfinite(number):  # YAML 1.1 reads 1e-3 as text: it wants a dot in the mantissa
+            plain = str(int(number)) if number.is_integer() else repr(number)
+            plain = plain if "." in plain else plain.replace("e", ".0e")
+            hint = f"; it came as text: in YAML write it as a plain number, e.g. {plain}"
     return f"{name} must be {allowed}, got {value!r} ({type(value).__name__}){hint}."
 
 
@@ -56,13 +58,11 @@ class Real:
 
     @property
     def allowed(self) -> str:
-        """See `Rule`."""
         return "a finite number" + _bounds(
             above=self.above, at_least=self.at_least, below=self.below, at_most=self.at_most
         )
 
     def __call__(self, name: str, value: Any) -> float:
-        """See `Rule`."""
         if isinstance(value, bool | np.bool_ | str) or not hasattr(value, "__float__"):
             raise TypeError(_refusal(name, self.allowed, value))
         try:
@@ -89,11 +89,9 @@ class Integer:
 
     @property
     def allowed(self) -> str:
-        """See `Rule`."""
         return "a whole number" + _bounds(at_least=self.at_least, at_most=self.at_most)
 
     def __call__(self, name: str, value: Any) -> int:
-        """See `Rule`."""
         try:
             number = operator.index(value)
         except TypeError:
@@ -115,11 +113,9 @@ class Choice:
 
     @property
     def allowed(self) -> str:
-        """See `Rule`."""
         return "one of " + ", ".join(sorted(self.options))
 
     def __call__(self, name: str, value: Any) -> str:
-        """See `Rule`."""
         if not isinstance(value, str):
             raise TypeError(_refusal(name, self.allowed, value))
         if value not in self.options:
@@ -134,7 +130,6 @@ class Flag:
     allowed: str = "true or false"
 
     def __call__(self, name: str, value: Any) -> bool:
-        """See `Rule`."""
         if not isinstance(value, bool):
             raise TypeError(_refusal(name, self.allowed, value))
         return value
@@ -147,7 +142,6 @@ class Folder:
     allowed: str = "the path of an existing folder"
 
     def __call__(self, name: str, value: Any) -> str:
-        """See `Rule`."""
         if not isinstance(value, str):
             raise TypeError(_refusal(name, self.allowed, value))
         if not Path(value).is_dir():
@@ -157,27 +151,81 @@ class Folder:
 
 @dataclass(frozen=True)
 class ListOf:
-    """A non-empty list without repetitions whose items all obey one rule."""
+    """A list without repetitions whose items all obey one rule.
+
+    Attributes:
+        item: what each item may be.
+        including: items that must be among them.
+        without: items that must not.
+        at_least: how many there must be.
+    """
 
     item: Rule
+    _: KW_ONLY
+    including: Sequence[Any] = ()
+    without: Sequence[Any] = ()
+    at_least: int = 1
 
     @property
     def allowed(self) -> str:
-        """See `Rule`."""
-        return f"a non-empty list without repetitions, each item {self.item.allowed}"
+        size = "a non-empty list" if self.at_least == 1 else f"a list of at least {self.at_least} items,"
+        among = f", with {_listed(self.including)} among them" if self.including else ""
+        beside = f", without {_listed(self.without)}" if self.without else ""
+        return f"{size} without repetitions, each item {self.item.allowed}{among}{beside}"
 
     def __call__(self, name: str, value: Any) -> list[Any]:
-        """See `Rule`."""
         if isinstance(value, str) or not isinstance(value, Sequence | range):
             raise TypeError(_refusal(name, self.allowed, value))
         items = [self.item(f"{name}[{i}]", item) for i, item in enumerate(value)]
-        if not items or len(set(items)) < len(items):
+        different = set(items)
+        if (
+            len(different) < len(items)
+            or len(items) < self.at_least
+            or not different.issuperset(self.including)
+            or not different.isdisjoint(self.without)
+        ):
             raise ValueError(_refusal(name, self.allowed, value))
         return items
 
 
-def check_parameters(**rules: Rule) -> None:
-    """Check a notebook's parameters against their rules; call it in the cell right after them.
+def _listed(items: Sequence[Any]) -> str:
+    """Items in words, "a, b and c"."""
+    words = [str(item) for item in items]
+    return " and ".join([", ".join(words[:-1]), words[-1]] if words[:-1] else words)
+
+
+class Parameters(Mapping[str, Any]):
+    """A notebook's parameters as their rules returned them: ``run.epochs``, or a mapping of names to values."""
+
+    def __init__(self, values: Mapping[str, Any]) -> None:
+        """Keep ``values``; names of methods are refused, because ``run.items`` would not be a parameter then."""
+        for name in values:
+            if hasattr(Parameters, name):
+                raise ValueError(f"{name} cannot be the name of a parameter; it is a method of every mapping.")
+        self._values = dict(values)
+
+    def __getitem__(self, name: str) -> Any:
+        return self._values[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._values)
+
+    def __len__(self) -> int:
+        return len(self._values)
+
+    def __getattr__(self, name: str) -> Any:
+        values: dict[str, Any] = self.__dict__.get("_values", {})  # a copy asks before it has any
+        try:
+            return values[name]
+        except KeyError:
+            raise AttributeError(f"{name} is not a parameter of this notebook; it has {', '.join(values)}.") from None
+
+    def __repr__(self) -> str:
+        return f"Parameters({', '.join(f'{name}={value!r}' for name, value in self._values.items())})"
+
+
+def check_parameters(**rules: Rule) -> Parameters:
+    """Check a notebook's parameters against their rules and return them; call it in the cell right after them.
 
     Values are read from the running notebook. Names injected by papermill that no rule knows are refused
     too: papermill itself only logs them and carries on with the default.
@@ -195,30 +243,27 @@ def check_parameters(**rules: Rule) -> None:
     shell = get_ipython()
     if shell is None:
         raise RuntimeError("check_parameters reads a running notebook's parameters; there is none here.")
-    check_namespace(shell.user_ns, shell.user_ns.get("In", []), rules)
+    return check_namespace(shell.user_ns, shell.user_ns.get("In", []), rules)
 
 
-def check_namespace(namespace: Mapping[str, Any], cells: Sequence[str], rules: Mapping[str, Rule]) -> None:
+def check_namespace(namespace: Mapping[str, Any], cells: Sequence[str], rules: Mapping[str, Rule]) -> Parameters:
     """Do the work of `check_parameters` on plain data.
 
     Args:
         namespace: the notebook's variables.
-        cells: the sources of the cells run so far; the injected one begins with ``# Parameters``.
+        cells: the sources of the cells run so far; papermill's is the first whose first line is ``# Parameters``.
         rules: one rule for each declared parameter.
 
     Raises:
         TypeError: a parameter has the wrong type.
         ValueError: a parameter is unknown, missing, or outside what its rule allows.
     """
-    for cell in cells:
-        if cell.startswith("# Parameters"):
-            for statement in ast.parse(cell).body:
-                for target in getattr(statement, "targets", []):
-                    if isinstance(target, ast.Name) and target.id not in rules:
-                        raise ValueError(
-                            f"{target.id} is not a parameter of this notebook; it takes {', '.join(rules)}."
-                        )
+    injected = next((cell for cell in cells if cell.splitlines()[:1] == ["# Parameters"]), "")
+    for statement in ast.parse(injected).body:
+        for target in getattr(statement, "targets", []):
+            if isinstance(target, ast.Name) and target.id not in rules:
+                raise ValueError(f"{target.id} is not a parameter of this notebook; it takes {', '.join(rules)}.")
     for name, rule in rules.items():
         if name not in namespace:
             raise ValueError(f"{name} is missing; it must be {rule.allowed}.")
-        rule(name, namespace[name])
+    return Parameters({name: rule(name, namespace[name]) for name, rule in rules.items()})

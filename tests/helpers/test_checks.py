@@ -1,5 +1,6 @@
 """Rules accept and refuse the right things, in a sentence that helps."""
 
+import copy
 import sys
 from fractions import Fraction
 from types import SimpleNamespace
@@ -7,6 +8,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import torch
+import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -41,6 +43,10 @@ ANY = object()
         (ListOf(Integer()), range(3), [0, 1, 2]),
         (ListOf(Real()), [1, 2.5], [1.0, 2.5]),
         (ListOf(Choice("ab")), ["b"], ["b"]),
+        (ListOf(Choice("abc"), including=("a", "b")), ["c", "b", "a"], ["c", "b", "a"]),
+        (ListOf(Real(), including=(8,)), [4, 8], [4.0, 8.0]),
+        (ListOf(Integer(), at_least=3), [3, 1, 2], [3, 1, 2]),
+        (ListOf(Real(), without=(0.1,)), [0.3], [0.3]),
     ],
 )
 def test_accepted_values_come_back(rule, value, returned):
@@ -87,6 +93,9 @@ def test_accepted_values_come_back(rule, value, returned):
         (ListOf(Choice("ab")), "ab", TypeError),
         (ListOf(Integer()), [1, 2.5], TypeError),
         (ListOf(Integer(at_least=0)), [1, -2], ValueError),
+        (ListOf(Choice("abc"), including=("a", "b")), ["a", "c"], ValueError),
+        (ListOf(Integer(), at_least=3), [1, 2], ValueError),
+        (ListOf(Real(), without=(0.1,)), [0.3, 0.1], ValueError),
     ],
 )
 def test_refused_values(rule, value, error):
@@ -117,6 +126,18 @@ def test_refused_values(rule, value, error):
             [],
             "share must be a non-empty list without repetitions, each item a whole number at least 0, got [] (list).",
         ),
+        (
+            ListOf(Integer(at_least=1), including=(5, 10, 50), without=(7,), at_least=4),
+            [5],
+            "share must be a list of at least 4 items, without repetitions, each item a whole number at least 1, "
+            "with 5, 10 and 50 among them, without 7, got [5] (list).",
+        ),
+        (
+            ListOf(Choice("ab"), including="a"),
+            ["b"],
+            "share must be a non-empty list without repetitions, "
+            "each item one of a, b, with a among them, got ['b'] (list).",
+        ),
         (ListOf(Integer(at_least=0)), [4, -1], "share[1] must be a whole number at least 0, got -1 (int)."),
     ],
 )
@@ -132,9 +153,18 @@ def test_number_that_yaml_read_as_text_gets_a_hint(rule):
         rule("learning_rate", "1e-3")
 
 
-def test_other_text_gets_no_hint():
+@pytest.mark.parametrize(("rule", "text"), [(Integer(), "1"), (Integer(), "1e3"), (Real(), "1e-7"), (Real(), "2E22")])
+def test_hint_for_a_number_that_came_as_text_is_accepted_by_the_rule(rule, text):
     with pytest.raises(TypeError) as caught:
-        Real()("learning_rate", "fast")
+        rule("n", text)
+    hint = yaml.safe_load(str(caught.value).partition("e.g. ")[2].removesuffix("."))
+    assert rule("n", hint) == float(text)
+
+
+@pytest.mark.parametrize("text", ["fast", "nan", "-inf"])
+def test_other_text_gets_no_hint(text):
+    with pytest.raises(TypeError) as caught:
+        Real()("learning_rate", text)
     assert "YAML" not in str(caught.value)
 
 
@@ -184,9 +214,30 @@ RULES = {"n_networks": Integer(at_least=1), "learning_rate": Real(above=0)}
 GOOD = {"n_networks": 3, "learning_rate": 0.01, "other": ANY}
 
 
-def test_namespace_that_obeys_the_rules_passes():
+def test_parameters_that_obey_their_rules_come_back():
     cells = ["", "import torch\nfoo = 1", "# Parameters\nn_networks = 3\n"]
-    assert check_namespace(GOOD, cells, RULES) is None
+    run = check_namespace(GOOD, cells, RULES)
+    assert (run.n_networks, run.learning_rate) == (3, 0.01)
+    assert {**run, "seeds": [0, 1]} == {"n_networks": 3, "learning_rate": 0.01, "seeds": [0, 1]}
+    assert len(run) == 2
+    assert repr(run) == "Parameters(n_networks=3, learning_rate=0.01)"
+
+
+def test_parameters_are_what_their_rules_return():
+    rules = {"learning_rate": Real(), "shares": ListOf(Real())}
+    assert repr(check_namespace({"learning_rate": 1, "shares": (1, 2)}, [], rules)["shares"]) == "[1.0, 2.0]"
+
+
+def test_unknown_parameter_is_answered_with_the_known_ones():
+    run = check_namespace(GOOD, [], RULES)
+    with pytest.raises(AttributeError, match=r"^epochs is not a parameter of this notebook; it has n_networks, learn"):
+        run.epochs  # noqa: B018
+    assert copy.copy(run) == run
+
+
+def test_parameter_named_like_a_method_is_refused():
+    with pytest.raises(ValueError, match=r"^items cannot be the name of a parameter"):
+        check_namespace({"items": 3}, [], {"items": Integer()})
 
 
 def test_injected_unknown_name_is_refused():
@@ -198,6 +249,7 @@ def test_injected_unknown_name_is_refused():
 
 def test_unknown_name_in_an_ordinary_cell_is_not_a_parameter():
     check_namespace({**GOOD, "n_network": 5}, ["n_network = 5\n# Parameters"], RULES)
+    check_namespace(GOOD, ["", "# Parameters of my plot\n%matplotlib inline\ncolour = 'red'"], RULES)
 
 
 def test_missing_parameter_is_refused():
@@ -230,9 +282,9 @@ def test_check_parameters_reads_the_running_notebook(monkeypatch):
     module = sys.modules["IPython.core.getipython"]
     assert module is IPython.core.getipython
     monkeypatch.setattr(module, "get_ipython", lambda: SimpleNamespace(user_ns=namespace))
-    check_parameters(n_networks=Integer())
+    assert check_parameters(n_networks=Integer()).n_networks == 3
     with pytest.raises(ValueError, match="n_networks must be"):
         check_parameters(n_networks=Integer(at_least=4))
-    namespace["In"].append("# Parameters\nn_epochs = 3")
+    namespace["In"][1] += "\nn_epochs = 3"
     with pytest.raises(ValueError, match="n_epochs is not a parameter"):
         check_parameters(n_networks=Integer())
