@@ -8,3 +8,5 @@ The ground are the modules beside the rooms: `checks` refuses nonsense in one se
 streams of its own, `norms` measures distances, `threads` lends the cores, `files` writes whole files, `names` says what
 a reader sees for a name. Each room's face names what it offers: ``from helpers.attacks import fgsm, pgd``.
 """
+
+__version__ = "0.1.0"

@@ -16,13 +16,18 @@ def main(arguments: list[str] | None = None) -> None:
     commands = parser.add_subparsers(dest="command", required=True)
     claims = commands.add_parser("claims", help="print every claim of the studies with its verdict")
     claims.add_argument("--format", choices=["table", "json"], default="table")
-    claims.add_argument("--results", type=Path, default=RESULTS, help="folder with the results (default: %(default)s)")
+    claims.add_argument("--results", type=Path, help="folder with the results (default: those of the checkout)")
     claims.add_argument("--quick", action="store_true", help="the results are of the preset quick: few seeds will do")
     chosen = parser.parse_args(arguments)
-    if not chosen.results.is_dir():
-        parser.error(f"--results must be a folder, and there is none at {str(chosen.results)!r}.")
+    folder = chosen.results or RESULTS
+    if not folder.is_dir():
+        parser.error(
+            f"--results must be a folder, and there is none at {str(folder)!r}."
+            if chosen.results
+            else "--results must be given: the results lie in the book's repository, and this is the module alone."
+        )
     try:
-        found = report.load_report(chosen.results, quick=chosen.quick)
+        found = report.load_report(folder, quick=chosen.quick)
     except ValueError as error:
         parser.error(str(error))
     print(report.as_json(found) if chosen.format == "json" else report.as_text(found))
