@@ -1,18 +1,37 @@
-"""Claims as data, verdicts by code: what a study said, and the rule that decides it from results."""
+"""Claims as data, verdicts by code: what a study said, and the rule that decides it, older than the results.
+
+The folder ``claims/`` has one file for each chapter. A claim holds if all its parts hold. A part computes one statistic
+for each seed (`claim_statistics`) from one measure of the results, or from two, of which the second is subtracted, once
+for each of its cases. ``select`` names what it looks at; where ``contrast`` names two labels of a dimension, the
+statistic at the second is subtracted from that at the first, seed by seed; in place of a label it may name a list,
+whose mean counts. All dimensions but the cases and the seed are averaged.
+
+A case holds if the 95 % interval of the mean over seeds lies wholly where ``expect`` says: the bootstrap interval or,
+where a seed yields just yes or no (the statistic is called share), the exact one of a share. Reproduced: every case
+holds; not reproduced: none does; partly: some do. Parts with ``protocol: as coded`` follow the study's code where it
+does something else than its text, and have a verdict of their own.
+
+``why`` explains a verdict that differs from the study's; ``{0}``, ``{1}``, … stand for the intervals of the cases.
+``quick_seeds``: a claim so clear that the preset quick gives the same verdict from this many seeds. A claim without
+``results`` is decided by those that bear its chapter's name.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import MISSING, dataclass, field, fields
 from importlib.resources import files
 from typing import Any
 
 import numpy as np
 import xarray as xr
-import yaml
 
 from helpers.evidence.claim_statistics import STATISTICS
 from helpers.evidence.intervals import Interval, bootstrap_interval, effect_size, holm, one_sided_p, share_interval
+from helpers.files import read_yaml
+
+# The book's chapters, in its order: the names of their files in claims/, and of their notebooks behind the number.
+CHAPTERS = ("weight_norms", "class_treatment", "robustness", "perturbation_constraints", "dirty_data")
 
 REPRODUCED, PARTLY, NOT_REPRODUCED, CANNOT = "reproduced", "partly", "not reproduced", "cannot be tested"
 # A study's text and its code may do different things; a part of a rule belongs to one of them.
@@ -23,7 +42,7 @@ ALPHA = 0.025
 
 @dataclass(frozen=True)
 class Part:
-    """One statistic with the region in which its interval has to lie; see the head of claims.yaml."""
+    """One statistic with the region in which its interval has to lie, as this module's head says."""
 
     label: str
     measure: str | Sequence[str]
@@ -51,6 +70,7 @@ class Claim:
         id: its number in this book.
         study: key of the study in the bibliography.
         place: where in the study.
+        chapter: the chapter that decides it.
         results: name of the results that decide it.
         seeds: smallest number of seeds that may decide it.
         statement: the claim in our words.
@@ -65,6 +85,7 @@ class Claim:
     id: str
     study: str
     place: str
+    chapter: str
     results: str
     seeds: int
     statement: str
@@ -122,19 +143,40 @@ def load_claims(results: str | None = None) -> dict[str, Claim]:
     """Return all claims by id, or those that one set of results decides.
 
     Raises:
-        ValueError: two claims share an id, or no claim belongs to these results.
+        ValueError: two claims share an id, a claim has an unknown key, lacks one or has one twice, or no claim belongs
+            to these results.
     """
-    entries = yaml.safe_load((files("helpers.evidence") / "claims.yaml").read_text(encoding="utf-8"))
     claims: dict[str, Claim] = {}
-    for entry in entries:
-        if entry["id"] in claims:
-            raise ValueError(f"id must be unique among the claims, got {entry['id']!r} twice.")
-        parts = tuple(Part(**part) for part in entry.pop("parts"))
-        if results in (None, entry["results"]):
-            claims[entry["id"]] = Claim(**entry, parts=parts)
-    if not claims:
+    for chapter in CHAPTERS:
+        for entry in read_yaml(files("helpers.evidence") / "claims" / f"{chapter}.yaml"):
+            claim = _claim(chapter, entry)
+            if claim.id in claims:
+                raise ValueError(f"id must be unique among the claims, got {claim.id!r} twice.")
+            claims[claim.id] = claim
+    chosen = {id: claim for id, claim in claims.items() if results in (None, claim.results)}
+    if not chosen:
         raise ValueError(f"results must be named by a claim, got {results!r}.")
-    return claims
+    return chosen
+
+
+def _claim(chapter: str, entry: Mapping[str, Any]) -> Claim:
+    """The claim that an entry of a chapter's file describes."""
+    name = str(entry.get("id", f"a claim of {chapter}"))
+    values = {"chapter": chapter, "results": chapter, **entry}
+    _check_keys(name, Claim, values)
+    for part in values["parts"]:
+        _check_keys(f"a part of {name}", Part, part)
+    return Claim(**values | {"parts": tuple(Part(**part) for part in values["parts"])})
+
+
+def _check_keys(name: str, kind: type[Claim | Part], entry: Mapping[str, Any]) -> None:
+    known = {f.name: f.default is MISSING and f.default_factory is MISSING for f in fields(kind)}
+    for key in entry:
+        if key not in known:
+            raise ValueError(f"{name} must have no keys but {', '.join(known)}, got {key!r}.")
+    for key, needed in known.items():
+        if needed and key not in entry:
+            raise ValueError(f"{name} must have the key {key!r}, got {', '.join(map(str, entry))}.")
 
 
 def decide_all(name: str, results: xr.Dataset, *, quick: bool = False) -> list[Verdict]:

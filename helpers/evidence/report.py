@@ -162,7 +162,7 @@ def as_html(report: Report, pages: Mapping[str, str]) -> str:
 
     Args:
         report: the verdicts.
-        pages: for each set of results the address of the chapter that decides it, relative to the report's page.
+        pages: for each chapter its address, relative to the report's page.
     """
     heads = (("claim", "id"), ("reported", ""), ("ours", ""), ("effect", "number"), ("verdict", "rank"))
     cells = "".join(
@@ -181,7 +181,7 @@ RANKS = {REPRODUCED: 0, PARTLY: 1, NOT_REPRODUCED: 2, CANNOT: 3}
 
 def _html_row(verdict: Verdict, pages: Mapping[str, str]) -> str:
     claim, case, row = verdict.claim, decisive(verdict), _row(verdict)
-    page = pages.get(claim.results)
+    page = pages.get(claim.chapter)
     number = f"<a href='{page}#{tables.row_id(verdict)}'>{claim.id}</a>" if page else claim.id
     protocol = f" <em>{verdict.protocol}</em>" if len(claim.protocols) > 1 else ""
     ours, effect = "", ""
@@ -220,7 +220,7 @@ def reasons(report: Report, pages: Mapping[str, str]) -> str:
     for verdict in report.verdicts:
         text = explained(verdict)
         if text:
-            page = pages.get(verdict.claim.results)
+            page = pages.get(verdict.claim.chapter)
             link = f"<a href='{page}#{tables.row_id(verdict)}'>{verdict.claim.id}</a>" if page else verdict.claim.id
             protocol = f" {verdict.protocol}" if len(verdict.claim.protocols) > 1 else ""
             paragraphs.append(f"**{link}{protocol}, {verdict.verdict}.** {text}")

@@ -77,7 +77,7 @@ def test_changed_dependency_is_executed_again(root, file, text, expected):
 
 @pytest.mark.parametrize(
     "file",
-    ["requirements.txt", "constraints.txt", "results/one.nc", "helpers/evidence/claims.yaml", "helpers/a.cpp"],
+    ["requirements.txt", "constraints.txt", "results/one.nc", "helpers/a.yaml", "helpers/a.cpp"],
 )
 def test_key_follows_every_other_dependency(root, file):
     before = execute.chapter_key(root, "one", "quick")

@@ -11,13 +11,13 @@ import nbformat
 import numpy as np
 import pytest
 import xarray as xr
-import yaml
 from scipy import stats
 
 from helpers.evidence import claims, results
 from helpers.evidence import intervals as statistics
 from helpers.evidence.claims import (
     CANNOT,
+    CHAPTERS,
     NOT_REPRODUCED,
     PARTLY,
     REPRODUCED,
@@ -148,7 +148,7 @@ def one_claim(**part):
         "label": "slope", "measure": "m", "statistic": "slope", "cases": ["activation"], "expect": {"above": 0},
         "select": {"layer": [1]},
     }  # fmt: skip
-    return Claim("X01", "study", "§1", "some", 3, "It rises.", {"text": "so"}, (Part(**defaults | part),))
+    return Claim("X01", "study", "§1", "chapter", "some", 3, "It rises.", {"text": "so"}, (Part(**defaults | part),))
 
 
 def test_some_cases_hold():
@@ -286,8 +286,9 @@ def test_committed_results_decide_every_claim_as_the_notebook_prints_it(name):
     stored = results.load(ROOT / f"results/{name}.nc")
     found = decide_all(name, stored)
     assert CANNOT not in {verdict.verdict for verdict in found}
-    notebooks = [nbformat.read(path, 4) for path in (ROOT / "notebooks").glob("*.ipynb")]
-    (notebook,) = (n for n in notebooks if any(f"/{name}.nc" in cell.source for cell in n.cells))
+    (chapter,) = {verdict.claim.chapter for verdict in found}
+    (path,) = (ROOT / "notebooks").glob(f"*_{chapter}.ipynb")
+    notebook = nbformat.read(path, 4)
     printed = "".join(output.get("text", "") for cell in notebook.cells for output in cell.get("outputs", []))
     for verdict in found:
         assert verdict_lines([verdict]) in printed.splitlines()
@@ -301,10 +302,58 @@ def test_claims_are_loaded_by_results():
         load_claims("nothing")
 
 
-def test_an_id_is_used_once(monkeypatch):
-    entries = yaml.safe_load((ROOT / "helpers/evidence/claims.yaml").read_text())
-    monkeypatch.setattr(claims.yaml, "safe_load", lambda _: [*entries, dict(entries[0])])
-    with pytest.raises(ValueError, match=f"id must be unique among the claims, got '{entries[0]['id']}' twice"):
+def test_every_chapter_has_its_claims_and_every_file_its_chapter():
+    assert {file.stem for file in (ROOT / "helpers/evidence/claims").glob("*")} == set(CHAPTERS)
+    assert tuple(dict.fromkeys(claim.chapter for claim in CLAIMS.values())) == CHAPTERS
+    notebooks = sorted(file.stem.partition("_") for file in (ROOT / "notebooks").glob("*.ipynb"))
+    assert tuple(chapter for _, _, chapter in notebooks) == CHAPTERS
+
+
+ENTRY = """
+- id: X01
+  study: slusarz2021
+  place: §1
+  seeds: 3
+  statement: It rises.
+  reported: {text: so}
+  parts:
+    - {label: slope, measure: m, statistic: slope, cases: [], expect: {above: 0}}
+"""
+
+
+@pytest.fixture
+def ledger(tmp_path, monkeypatch):
+    """The file of a single chapter, whose claims are those that there are."""
+    (tmp_path / "claims").mkdir()
+    monkeypatch.setattr(claims, "files", lambda _: tmp_path)
+    monkeypatch.setattr(claims, "CHAPTERS", ("some",))
+    return tmp_path / "claims/some.yaml"
+
+
+def test_a_claim_belongs_to_the_chapter_of_its_file_and_is_decided_by_its_results(ledger):
+    ledger.write_text(ENTRY + ENTRY.replace("X01", "X02") + "  results: others\n")
+    assert [(c.id, c.chapter, c.results) for c in load_claims().values()] == [
+        ("X01", "some", "some"),
+        ("X02", "some", "others"),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        (ENTRY + ENTRY, "id must be unique among the claims, got 'X01' twice"),
+        (ENTRY + "  quick: 5\n", "^X01 must have no keys but id, .*, quick_seeds, got 'quick'"),
+        (ENTRY.replace("cases:", "case:"), "^a part of X01 must have no keys but label, .*, protocol, got 'case'"),
+        (ENTRY.replace("  seeds: 3\n", ""), "^X01 must have the key 'seeds', got "),
+        (ENTRY.replace("statistic: slope, ", ""), "^a part of X01 must have the key 'statistic', got "),
+        (ENTRY.replace("- id: X01\n ", "-"), "^a claim of some must have the key 'id', got "),
+        (ENTRY.replace("expect: {above: 0}", "expect: {above: 0}, expect: {below: 0}"), "expect occurs twice"),
+        (ENTRY + "  seeds: 4\n", "some.yaml .*seeds occurs twice"),
+    ],
+)  # fmt: skip
+def test_what_is_wrong_in_a_file_of_claims_is_named(ledger, text, words):
+    ledger.write_text(text)
+    with pytest.raises(ValueError, match=words):
         load_claims()
 
 

@@ -32,7 +32,7 @@ def values(*levels):
 
 def claim(why="", **expect):
     part = Part("level", "m", "mean", ["size"], expect or {"above": 0})
-    return Claim("X01", "slusarz2021", "§1", "levels", 3, "It is <high>.", {"text": "5 & more"}, (part,), why)
+    return Claim("X01", "slusarz2021", "§1", "sizes", "levels", 3, "It is <high>.", {"text": "5 & more"}, (part,), why)
 
 
 def made(*verdicts):
@@ -72,7 +72,7 @@ def test_rows_say_how_many_cases_hold_and_give_the_decisive_one():
 
 def test_the_table_carries_what_the_script_sorts_and_filters_by():
     found = made(decide(claim(), values(-1)), decide(claim(), values(1)))
-    html = report.as_html(found, {"levels": "../notebooks/x.html"})
+    html = report.as_html(found, {"sizes": "../notebooks/x.html"})
     assert html.count("<tr data-study='spirals'") == 2
     assert re.findall(r"data-rank='(\d)'", html) == ["2", "0"]
     assert html.count("<a href='../notebooks/x.html#X01'>X01</a>") == 2
@@ -84,7 +84,7 @@ def test_the_table_carries_what_the_script_sorts_and_filters_by():
 
 def test_paragraphs_stand_for_what_differs():
     found = made(decide(claim("So {0:.0f}."), values(-1)), decide(claim("So {0:.0f}."), values(1)))
-    text = report.reasons(found, {"levels": "x.html"})
+    text = report.reasons(found, {"sizes": "x.html"})
     assert text.startswith("**<a href='x.html#X01'>X01</a>, not reproduced.** So −1 [")
     assert text.count("So ") == 1
     assert report.cost(found) == ["* `levels`: 1.5 minutes on 2 cores (x), 2026-01-02, PyTorch 2, commit `0123456789`"]
