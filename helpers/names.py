@@ -3,26 +3,27 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from numbers import Real
 from types import MappingProxyType
 
+_ACTIVATIONS = {
+    "tanh": "tanh",
+    "relu": "ReLU",
+    "leaky_relu": "Leaky ReLU",
+    "prelu": "PReLU",
+    "elu": "ELU",
+    "gelu": "GELU",
+    "silu": "SiLU",
+    "softsign": "softsign",
+    "sigmoid": "sigmoid",
+    "abs": "Abs",
+}
+# A head is an activation, and what becomes of the last layer.
+_ENDINGS = {"": "", "2": "2", "2_neg": "2-Neg"}
+
 DISPLAY_NAMES: Mapping[str, str] = MappingProxyType(
-    {
-        # activations
-        "tanh": "tanh",
-        "relu": "ReLU",
-        "leaky_relu": "leaky ReLU",
-        "prelu": "PReLU",
-        "elu": "ELU",
-        "gelu": "GELU",
-        "silu": "SiLU",
-        "softsign": "softsign",
-        "sigmoid": "sigmoid",
-        "abs": "Abs",
-        # heads
-        "relu2": "ReLU2",
-        "abs2": "Abs2",
-        "relu2_neg": "ReLU2-Neg",
-        "abs2_neg": "Abs2-Neg",
+    {name + ending: text + sign for ending, sign in _ENDINGS.items() for name, text in _ACTIVATIONS.items()}
+    | {
         # attacks and training
         "fgsm": "FGSM",
         "bim": "BIM",
@@ -30,7 +31,12 @@ DISPLAY_NAMES: Mapping[str, str] = MappingProxyType(
         "pgd": "PGD",
         "adam": "Adam",
         "sgd": "SGD",
-        # norms and data
+        # learning curves of wrong labels
+        "learned": "right labels learned",
+        "memorised": "wrong labels memorised",
+        "recovered": "wrong labels corrected",
+        # norms, data and what they are measured by
+        "epsilon": "ε",
         "linf": "L∞",
         "l2": "L2",
         "mnist": "MNIST",
@@ -41,3 +47,13 @@ DISPLAY_NAMES: Mapping[str, str] = MappingProxyType(
 def display(name: object) -> str:
     """Return the display name of a name in code, e.g. ReLU for ``relu``; of any other its text, ``_`` as a space."""
     return DISPLAY_NAMES.get(str(name), str(name).replace("_", " "))
+
+
+def caption(dimension: object, value: object) -> str:
+    """Return the name of one value of a dimension: a name's display name, L2 for a layer, ε = 0.5, entanglement 4."""
+    if not isinstance(value, Real):
+        return display(value)
+    if dimension == "layer":
+        return f"L{value}"
+    name = display(dimension)
+    return f"{name} = {value:g}" if len(name) == 1 else f"{name} {value:g}"

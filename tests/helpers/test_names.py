@@ -4,12 +4,12 @@ import pytest
 
 from helpers.attacks.curves import study_attacks
 from helpers.models.activations import ACTIVATIONS
-from helpers.models.heads import HEADS
-from helpers.names import DISPLAY_NAMES, display
+from helpers.models.heads import HEAD_NAME
+from helpers.names import DISPLAY_NAMES, caption, display
 
 
 def test_every_activation_head_and_attack_of_the_studies_has_a_display_name():
-    assert {*ACTIVATIONS, *HEADS, *study_attacks()} <= set(DISPLAY_NAMES)
+    assert {*ACTIVATIONS, *HEAD_NAME.options, *study_attacks()} <= set(DISPLAY_NAMES)
 
 
 def test_no_two_names_look_alike():
@@ -30,3 +30,18 @@ def test_no_two_names_look_alike():
 )
 def test_display(name, text):
     assert display(name) == text
+
+
+@pytest.mark.parametrize(
+    ("dimension", "value", "text"),
+    [
+        ("activation", "relu", "ReLU"),
+        ("layer", 2, "L2"),
+        ("entanglement", 5, "entanglement 5"),
+        ("batch_size", 50.0, "batch size 50"),
+        ("epsilon", 0.5, "ε = 0.5"),
+        ("share", "10 % wrong", "10 % wrong"),
+    ],
+)
+def test_caption(dimension, value, text):
+    assert caption(dimension, value) == text
