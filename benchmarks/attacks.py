@@ -58,7 +58,8 @@ def make_task(n_networks: int, n_points: int, activation: str) -> Task:
     sweep = spiral_sweep(
         activations=[activation], entanglements=[ENTANGLEMENT], seeds=range(n_networks), training=Training(epochs=60)
     )
-    return Task(sweep.history.final, sweep.x_test[:, :n_points].contiguous(), sweep.y_test[:, :n_points].contiguous())
+    x, y = sweep.data("test", n_points)
+    return Task(sweep.history.final, x.contiguous(), y.contiguous())
 
 
 def looped_library(task: Task) -> Callable[[], Tensor]:

@@ -43,12 +43,12 @@ WORK = """\
 import time
 started = time.perf_counter()
 from helpers import results
-from helpers.experiments.sweeps import spiral_sweep
+from helpers.experiments.sweeps import spiral_sweep, training_results
 from helpers.training.train import Training
 imported = time.perf_counter()
 seeds = range(seed, seed + 10)
 sweep = spiral_sweep(activations=["relu"], entanglements=[6], seeds=seeds, training=Training(epochs=epochs))
-found = sweep.training_results()
+found = training_results(sweep)
 found["import_seconds"] = imported - started
 found["work_seconds"] = time.perf_counter() - imported
 made = results.provenance({"seeds": list(seeds), "epochs": epochs}, wall_seconds=time.perf_counter() - started)

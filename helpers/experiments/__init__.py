@@ -32,7 +32,8 @@ from helpers.experiments.robustness import (
     tanh_ahead,
     true_radii,
 )
-from helpers.experiments.sweeps import Sweep, density_cost, spiral_sweep
+from helpers.experiments.sweeps import Sweep, merged, spiral_sweep, spiral_sweeps, training_results
+from helpers.experiments.weight_norms import density_cost, volume_results, weight_results
 
 __all__ = [
     "HEADS",
@@ -56,16 +57,21 @@ __all__ = [
     "head_results",
     "head_sweep",
     "mapping_results",
+    "merged",
     "multivariate_sweep",
     "noise_results",
     "robustness_results",
     "shape_distances",
     "share_seen",
     "spiral_sweep",
+    "spiral_sweeps",
     "suspects",
     "tanh_ahead",
+    "training_results",
     "true_radii",
     "unit_harm",
+    "volume_results",
     "watch",
+    "weight_results",
     "width_results",
 ]

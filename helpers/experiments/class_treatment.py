@@ -13,7 +13,7 @@ from torch import Tensor
 
 from helpers.checks import Integer, ListOf
 from helpers.datasets.dataset import Dataset
-from helpers.experiments.sweeps import Sweep, spiral_sweep
+from helpers.experiments.sweeps import Sweep, spiral_sweep, training_results
 from helpers.metrics.mappings import (
     area,
     asymmetry,
@@ -49,7 +49,7 @@ def gradient_results(sweep: Sweep, batch_sizes: Sequence[int], *, n_points: int 
         ValueError: a batch is larger than the points there are.
     """
     ListOf(Integer(at_least=1))("batch_sizes", batch_sizes)
-    x, y = sweep.x_train[:, :n_points], sweep.y_train[:, :n_points]
+    x, y = sweep.data("train", n_points)
     snapshots, epochs = sweep.history.ensembles, list(sweep.history.epochs)
     layers = list(range(len(sweep.history.final.weights)))
     shares = [
@@ -145,7 +145,7 @@ def width_results(
         **options: of `sweeps.spiral_sweep`.
 
     Returns:
-        With dimension width before all others: what `Sweep.training_results` and `gradient_results` have, before
+        With dimension width before all others: what `training_results` and `gradient_results` have, before
         and after training, and ``loss_difference``: test accuracy less that of the networks that started from the same
         functions and were trained with one logit on the binary cross-entropy, NaN for the other widths.
     """
@@ -154,10 +154,10 @@ def width_results(
     for width in widths:
         ends = {"width": width, "snapshots": [0, training.epochs], **options}
         sweep = spiral_sweep(training=training, **ends)
-        results = sweep.training_results()
+        results = training_results(sweep)
         if width in sigmoid_widths:
             sigmoid = spiral_sweep(training=replace(training, loss="binary_cross_entropy"), **ends)
-            results["loss_difference"] = results["test_accuracy"] - sigmoid.training_results()["test_accuracy"]
+            results["loss_difference"] = results["test_accuracy"] - training_results(sigmoid)["test_accuracy"]
         parts.append(results.merge(gradient_results(sweep, batch_sizes, n_points=n_points), join="outer"))
     return xr.concat(parts, xr.Variable("width", list(widths)))
 
@@ -179,7 +179,7 @@ def batch_size_results(batch_sizes: Sequence[int], data: Dataset, *, training: T
     """
     ListOf(Integer(at_least=1))("batch_sizes", batch_sizes)
     standard = spiral_sweep(training=training, **options)
-    n_train = standard.x_train.shape[1]
+    n_train = len(standard.sets["train"][0])
     n_steps = training.epochs * -(-n_train // training.batch_size)
     budgets = []
     for name in ("epochs", "steps"):

@@ -262,7 +262,7 @@ def feature_results(sweep: Sweep, *, n_steps: int = 100) -> xr.Dataset:
           boundary (minus the median distance of the boundary's points from it) and the accuracy lost without the
           unit, held at its lowest value.
     """
-    networks, x, y = sweep.history.final, sweep.x_test, sweep.y_test
+    networks, (x, y) = sweep.history.final, sweep.data("test")
     fractions = torch.linspace(0, 1, n_steps + 1)
     found = sensitivity(networks, x, y, fractions)
     # Guessing gets half of two classes right: the accuracy itself may never be halved.
@@ -289,5 +289,5 @@ def feature_results(sweep: Sweep, *, n_steps: int = 100) -> xr.Dataset:
 
 def unit_harm(sweep: Sweep) -> Tensor:
     """Test accuracy lost when a unit of the first hidden layer is held at its lowest value, ``[n_networks, width]``."""
-    networks, x, y = sweep.history.final, sweep.x_test, sweep.y_test
+    networks, (x, y) = sweep.history.final, sweep.data("test")
     return accuracy(networks, x, y)[:, None] - unit_accuracy(networks, x, y, UNIT_FATES["lowest"])

@@ -40,7 +40,7 @@ def noise_results(sweep: Sweep, noises: Sequence[float]) -> xr.Dataset:
         ``clean_accuracy`` with the axes; ``noise_accuracy`` and ``noise_cost``, what noise takes from it, with noise
         and the axes.
     """
-    final, x, y = sweep.history.final, sweep.x_test, sweep.y_test
+    final, (x, y) = sweep.history.final, sweep.data("test")
     clean = sweep.label(noise_accuracy(final, x, y, [0.0], draws=1)[0])
     noisy = sweep.label(noise_accuracy(final, x, y, noises), "noise", noise=[float(d) for d in noises])
     return xr.Dataset({"clean_accuracy": clean, "noise_accuracy": noisy, "noise_cost": clean - noisy})
@@ -55,7 +55,7 @@ def true_radii(sweep: Sweep, epsilon: float, n_points: int, *, norm: str = "linf
         n_points: test points of each network.
         norm: of the distance.
     """
-    return verify(sweep.history.final, sweep.x_test[:, :n_points], sweep.y_test[:, :n_points], epsilon, norm=norm)
+    return verify(sweep.history.final, *sweep.data("test", n_points), epsilon, norm=norm)
 
 
 def robustness_results(sweep: Sweep, epsilons: Sequence[float], n_points: int) -> xr.Dataset:
@@ -75,7 +75,7 @@ def robustness_results(sweep: Sweep, epsilons: Sequence[float], n_points: int) -
         `robust_accuracy.Curves`, and ``contradictions``, points that the verifier proved and an attack broke. With the
         axes: ``true_radius``, the median over the points of the radius at which they fall, at most the largest ε.
     """
-    x, y = sweep.x_test[:, :n_points], sweep.y_test[:, :n_points]
+    x, y = sweep.data("test", n_points)
     ordered = sorted(float(epsilon) for epsilon in epsilons)
     radii = true_radii(sweep, ordered[-1], n_points)
     curves = attack_curves(sweep.history.final, x, y, ordered, certified=radii.certified)
@@ -124,8 +124,8 @@ def boundary_results(sweep: Sweep, *, margin: float = 1.1) -> xr.Dataset:
     """
     final = sweep.history.final
     rows: dict[str, list[Tensor]] = {name: [] for name in BOUNDARY_MEASURES}
-    for k, x in enumerate(sweep.x_train):
-        reach = margin * float(x.abs().max())
+    for k, data in enumerate(sweep.sets["train"]):
+        reach = margin * float(data.x.abs().max())
         for name, value in boundary_measures(final.select([k]), (-reach, reach, -reach, reach)).items():
             rows[name].append(value[0].sum() if value.dim() == 2 else value[0])
     return xr.Dataset({name: sweep.label(torch.stack(values)) for name, values in rows.items()})
@@ -185,9 +185,8 @@ def digit_results(
     sizes = [train_set.x.shape[1], *[width] * hidden_layers, 10]
     ensemble = Ensemble(sizes, [member[0] for member in members], [member[1] for member in members])
     history = train(ensemble, train_set.x, train_set.y, training, memory_gib=8)
-    n = len(ensemble)
-    shared = [part.expand(n, *part.shape) for part in (train_set.x, train_set.y, test_set.x, test_set.y)]
-    sweep, final = Sweep(axes, history, *shared), history.final
+    shared = {"train": [train_set] * len(ensemble), "test": [test_set] * len(ensemble)}
+    sweep, final = Sweep(axes, history, shared), history.final
     x, y = test_set.x[:n_points], test_set.y[:n_points]
     ordered = sorted(float(epsilon) for epsilon in epsilons)
     proved = torch.stack([certified(final, x, y, epsilon, lowest=0.0, highest=1.0) for epsilon in ordered])

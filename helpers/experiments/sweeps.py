@@ -1,9 +1,8 @@
-"""A sweep: one network for every combination of activation, entanglement and seed, trained together."""
+"""Sweeps: a network for every combination of what varies, trained together, with the data that they saw."""
 
 from __future__ import annotations
 
-import time
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import product
 from typing import Any
@@ -16,9 +15,7 @@ from torch import Tensor
 from helpers.checks import Integer, ListOf, Real
 from helpers.datasets.dataset import Dataset
 from helpers.datasets.spirals import spirals
-from helpers.metrics.accuracy import BLOCK, accuracy
-from helpers.metrics.volumes import log_area_change, log_volume_change
-from helpers.metrics.weights import weight_measures
+from helpers.metrics.accuracy import accuracy
 from helpers.models.activations import ACTIVATION_NAME
 from helpers.models.ensemble import Ensemble
 from helpers.seeding import SEED
@@ -33,18 +30,15 @@ class Sweep:
     """Trained networks with the data they saw.
 
     Attributes:
-        axes: what varies over the members, outermost first: activation, entanglement, seed.
-        history: snapshots of the ensemble, whose members are the product of the axes.
-        x_train, y_train, x_test, y_test: each member's own data, ``[n_networks, n_points, n_features]`` and
-            ``[n_networks, n_points]``.
+        axes: what varies over the members, outermost first, e.g. activation, entanglement, seed.
+        history: what training left behind of the members, which are the product of the axes.
+        sets: by name, e.g. ``"train"`` and ``"test"``, one data set for each member. Members that saw the same points
+            share the same one, so that a large set is held once.
     """
 
     axes: Mapping[str, Sequence[Any]]
     history: History
-    x_train: Tensor
-    y_train: Tensor
-    x_test: Tensor
-    y_test: Tensor
+    sets: Mapping[str, Sequence[Dataset]]
 
     def label(self, values: Tensor, *leading: str, **coords: Sequence[Any]) -> xr.DataArray:
         """Give names to an array whose last dimension runs over the members.
@@ -65,81 +59,93 @@ class Sweep:
         )
 
     def member(self, **where: Any) -> int:
-        """Return the number of the member with these values on the axes.
+        """Return the number of the member with these values on the axes; an axis of one entry may be left out.
 
         Raises:
-            ValueError: an axis is missing or has no such value.
+            ValueError: an axis is missing or has no such value, or there is no such axis.
         """
+        if unknown := where.keys() - self.axes.keys():
+            raise ValueError(f"where must name axes of the sweep, {', '.join(self.axes)}, got {', '.join(unknown)}.")
         index = 0
         for name, axis in self.axes.items():
-            if where.get(name) not in axis:
-                raise ValueError(f"{name} must be one of {list(axis)}, got {where.get(name)!r}.")
-            index = index * len(axis) + list(axis).index(where[name])
+            value = where.get(name, axis[0] if len(axis) == 1 else None)
+            if value not in axis:
+                raise ValueError(f"{name} must be one of {list(axis)}, got {value!r}.")
+            index = index * len(axis) + list(axis).index(value)
         return index
 
-    def training_results(self) -> xr.Dataset:
-        """What training came to.
-
-        Returns:
-            ``train_accuracy`` and ``test_accuracy`` with dimension epoch and the axes; ``loss``, that of the last epoch
-            trained, and ``diverged`` (0 or 1) with the axes.
-        """
-        epochs = list(self.history.epochs)
-        results = xr.Dataset()
-        for name, x, y in (
-            ("train_accuracy", self.x_train, self.y_train),
-            ("test_accuracy", self.x_test, self.y_test),
-        ):
-            stacked = torch.stack([accuracy(ensemble, x, y) for ensemble in self.history.ensembles])
-            results[name] = self.label(stacked, "epoch", epoch=epochs)
-        if len(self.history.loss):
-            results["loss"] = self.label(self.history.loss[-1])
-        diverged = [float(member in self.history.diverged) for member in range(len(self.history.final))]
-        results["diverged"] = self.label(torch.tensor(diverged))
-        return results
-
-    def weight_results(self) -> xr.Dataset:
-        """All weight measures of every layer and snapshot, and what `training_results` has.
-
-        Returns:
-            Variables of `metrics.WEIGHT_MEASURES` with dimensions epoch, layer and the axes.
-        """
-        epochs = list(self.history.epochs)
-        layers = list(range(len(self.history.final.weights)))
-        snapshots = [[weight_measures(w) for w in ensemble.weights] for ensemble in self.history.ensembles]
-        results = xr.Dataset()
-        for name in snapshots[0][0]:
-            stacked = torch.stack([torch.stack([layer[name] for layer in one]) for one in snapshots])
-            results[name] = self.label(stacked, "epoch", "layer", epoch=epochs, layer=layers)
-        return results.merge(self.training_results())
-
-    def volume_results(self, n_points: int = 100) -> xr.Dataset:
-        """How each layer of the trained networks scales volume at test points.
+    def data(self, name: str, n_points: int | None = None) -> tuple[Tensor, Tensor]:
+        """Return the points and targets of all members.
 
         Args:
-            n_points: test points of each member to look at, at least 1.
+            name: of the sets.
+            n_points: of each member the first so many; by default all.
 
         Returns:
-            With dimensions layer and the axes, ``log_volume``: median over the points of
-            `metrics.log_volume_change` (−∞ where more than half the points are flattened), ``flattened``:
-            share of the points at which the layer flattens space, and ``log_area``: median of
-            `metrics.log_area_change` of all layers up to this one.
+            ``[n_networks, n_points, n_features]`` and ``[n_networks, n_points]``; where all members share one set,
+            views of it.
+
+        Raises:
+            ValueError: there is no such set.
         """
-        Integer(at_least=1)("n_points", n_points)
-        final = self.history.final
-        blocks = [slice(i, i + BLOCK) for i in range(0, len(final), BLOCK)]
-        logs, areas = (
-            torch.cat([change(final.select(b), self.x_test[b, :n_points]) for b in blocks], dim=1)
-            for change in (log_volume_change, log_area_change)
-        )
-        layers = list(range(len(logs)))
-        return xr.Dataset(
-            {
-                "log_volume": self.label(logs.median(dim=2).values, "layer", layer=layers),
-                "log_area": self.label(areas.median(dim=2).values, "layer", layer=layers),
-                "flattened": self.label(torch.isneginf(logs).double().mean(dim=2), "layer", layer=layers),
-            }
-        )
+        if name not in self.sets:
+            raise ValueError(f"name must be that of a set, {', '.join(self.sets)}, got {name!r}.")
+        sets = self.sets[name]
+        if all(data is sets[0] for data in sets):
+            x, y = (part[:n_points] for part in (sets[0].x, sets[0].y))
+            return x.expand(len(sets), *x.shape), y.expand(len(sets), *y.shape)
+        return torch.stack([data.x[:n_points] for data in sets]), torch.stack([data.y[:n_points] for data in sets])
+
+    def with_axes(self, **where: Any) -> Sweep:
+        """Return the sweep with further axes of one entry each in front: what sets it apart from other sweeps."""
+        return replace(self, axes={**{name: [value] for name, value in where.items()}, **self.axes})
+
+
+def merged(results: Iterable[xr.Dataset]) -> xr.Dataset:
+    """Put the results of several sweeps, or several results of one sweep, into one.
+
+    Args:
+        results: what they have in common must agree.
+
+    Returns:
+        On every dimension the labels of all: numbers ascending, names in the order of their first appearance, where
+        the results differ in them. What was not measured is NaN.
+
+    Raises:
+        ValueError: there are no results.
+    """
+    parts = list(results)
+    if not parts:
+        raise ValueError("results must be at least one data set, got none.")
+    whole = xr.merge(parts, join="outer", compat="no_conflicts")
+    names: dict[Any, dict[Any, None]] = {}
+    for part in parts:
+        for dim, index in part.indexes.items():
+            names.setdefault(dim, {}).update(dict.fromkeys(index))
+    return whole.reindex({dim: list(labels) for dim, labels in names.items() if whole[dim].dtype.kind in "OU"})
+
+
+def training_results(sweep: Sweep) -> xr.Dataset:
+    """What training came to.
+
+    Args:
+        sweep: networks with a training and a test set.
+
+    Returns:
+        ``train_accuracy`` and ``test_accuracy`` with dimension epoch and the axes; ``loss``, that of the last epoch
+        trained, and ``diverged`` (0 or 1) with the axes.
+    """
+    history = sweep.history
+    results = xr.Dataset()
+    for name in ("train", "test"):
+        x, y = sweep.data(name)
+        stacked = torch.stack([accuracy(ensemble, x, y) for ensemble in history.ensembles])
+        results[f"{name}_accuracy"] = sweep.label(stacked, "epoch", epoch=list(history.epochs))
+    if len(history.loss):
+        results["loss"] = sweep.label(history.loss[-1])
+    diverged = [float(member in history.diverged) for member in range(len(history.final))]
+    results["diverged"] = sweep.label(torch.tensor(diverged))
+    return results
 
 
 def spiral_sweep(
@@ -194,54 +200,50 @@ def spiral_sweep(
     ensemble = Ensemble(layer_sizes, [m[0] for m in members], [m[2] for m in members])
     training = training or Training()
     single = training.loss == "binary_cross_entropy"
-    parts: dict[tuple[float, int], tuple[Dataset, Dataset]] = {}
+    split: dict[tuple[float, int], tuple[Dataset, Dataset]] = {}
     for entanglement, seed in product(axes["entanglement"], axes["seed"]):
         data = spirals(entanglement, noise=noise, codimension=codimension, distance=distance, seed=seed)
-        parts[entanglement, seed] = data.split(train_share=train_share, seed=seed)
-    columns = [parts[entanglement, seed] for _, entanglement, seed in members]
-    x_train, y_train, x_test, y_test = (
-        torch.stack([getattr(pair[side], name) for pair in columns]) for side in (0, 1) for name in ("x", "y")
-    )
+        split[entanglement, seed] = data.split(train_share=train_share, seed=seed)
+    train_sets, test_sets = zip(*(split[entanglement, seed] for _, entanglement, seed in members), strict=True)
+    x, y = (torch.stack([getattr(data, name) for data in train_sets]) for name in ("x", "y"))
     history = train(
         ensemble.with_one_logit() if single else ensemble,
-        x_train,
-        y_train[..., None].float() if single else y_train,
+        x,
+        y[..., None].float() if single else y,
         training,
         snapshots=snapshots,
         objective=objective,
     )
-    return Sweep(axes, history, x_train, y_train, x_test, y_test)
+    return Sweep(axes, history, {"train": train_sets, "test": test_sets})
 
 
-def density_cost(sweep: Sweep, training: Training) -> xr.DataArray:
-    """Time of |det Dg| for all layers and training points, as a share of the training time.
-
-    For each seed, the members with this seed are trained for one epoch, whose time stands for all epochs,
-    and then `metrics.log_volume_change` is timed on the same members and all their training points.
+def spiral_sweeps(over: Mapping[str, Sequence[Any] | Mapping[str, Any]], **options: Any) -> list[Sweep]:
+    """Train a sweep for every combination of further options, e.g. for every width and distance.
 
     Args:
-        sweep: the networks.
-        training: the protocol they were trained with, at least one epoch.
+        over: for each option of `spiral_sweep` its values, none twice; or their names with the values, where these are
+            no numbers or texts.
+        **options: further options of `spiral_sweep`, the same for all.
 
     Returns:
-        Ratios, dimension seed.
+        The sweeps, in the order of the product; each has its own values, or their names, as axes of one entry in
+        front, so that `merged` puts their results into place.
 
     Raises:
-        ValueError: the protocol has no epoch.
+        TypeError: an option has the wrong type.
+        ValueError: an option is outside its range, or has no value or one of them twice.
     """
-    Integer(at_least=1)("epochs", training.epochs)
-    one_epoch = replace(training, epochs=1)
-    seeds = list(sweep.axes["seed"])
-    shares = []
-    for number in range(len(seeds)):
-        members = slice(number, None, len(seeds))  # seed is the innermost axis
-        ensemble, x, y = sweep.history.final.select(members), sweep.x_train[members], sweep.y_train[members]
-        start = time.perf_counter()
-        train(ensemble, x, y, one_epoch)
-        trained = time.perf_counter()
-        log_volume_change(ensemble, x)
-        shares.append((time.perf_counter() - trained) / ((trained - start) * training.epochs))
-    return xr.DataArray(shares, dims="seed", coords={"seed": seeds})
+    choices: dict[str, dict[Any, Any]] = {}
+    for name, values in over.items():
+        choices[name] = dict(values) if isinstance(values, Mapping) else {value: value for value in values}
+        if not values or len(choices[name]) < len(values):
+            raise ValueError(f"over must name values, none twice, for every option, got {values!r} for {name!r}.")
+    sweeps = []
+    for names in product(*choices.values()):
+        where = dict(zip(choices, names, strict=True))
+        chosen = {option: choices[option][name] for option, name in where.items()}
+        sweeps.append(spiral_sweep(**chosen, **options).with_axes(**where))
+    return sweeps
 
 
 def _axes(**axes: Sequence[Any]) -> dict[str, list[Any]]:

@@ -59,7 +59,7 @@ def mapping_explorer(
         sweep, reach = trained(activation, batch_size, seed)
         network = sweep.history.at(epoch)
         mapped = hidden_values(network, data.x)[0]
-        share = float(accuracy(network, sweep.x_test, sweep.y_test))
+        share = float(accuracy(network, *sweep.data("test")))
         figure, (plane, layer) = new_figure(1, 2, width=8, height=4)
         draw_regions(plane, network, 0, data, n_pixels=60)
         plane.set_title(f"the data; test accuracy {share:.0%}", fontsize=10)

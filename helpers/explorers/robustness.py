@@ -79,7 +79,7 @@ def robustness_explorer(
     widest = max(epsilons)
     numbers = [sweep.member(activation=name, entanglement=entanglement, seed=seed) for name in activations]
     networks = sweep.history.final.select(numbers)
-    data = Dataset(sweep.x_test[numbers[0]], sweep.y_test[numbers[0]])
+    data = sweep.sets["test"][numbers[0]]
     first = data.x[data.y == 0]
     radius = first.norm(dim=1)
     wanted = torch.linspace(float(radius.min()), float(radius.max()), n_places)

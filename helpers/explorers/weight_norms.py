@@ -8,7 +8,6 @@ from functools import lru_cache
 
 import ipywidgets as widgets
 
-from helpers.datasets.dataset import Dataset
 from helpers.datasets.spirals import measure_spirals, spirals
 from helpers.experiments.sweeps import Sweep, spiral_sweep
 from helpers.explorers.controls import explore
@@ -92,8 +91,9 @@ def weight_explorer(
             regions, norms, plane = axes[3 * row : 3 * row + 3]
             number = sweep.member(activation=name, entanglement=entanglement, seed=seed)
             network = sweep.history.at(epoch).select([number])
-            share = float(accuracy(network, sweep.x_test[number], sweep.y_test[number]))
-            draw_regions(regions, network, 0, Dataset(sweep.x_train[number], sweep.y_train[number]))
+            test = sweep.sets["test"][number]
+            share = float(accuracy(network, test.x, test.y))
+            draw_regions(regions, network, 0, sweep.sets["train"][number])
             regions.set_title(f"{name}: test accuracy {share:.0%}", fontsize=10)
             heights = [float(weight_measures(network.weights[i])["frobenius_norm"]) for i in square]
             norms.bar([f"L{i}" for i in square], heights, color=layer_colours(len(square)))

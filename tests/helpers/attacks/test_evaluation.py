@@ -34,7 +34,7 @@ def trained():
         width=20,
         training=Training(epochs=60, learning_rate=0.003),
     )
-    return sweep.history.final, sweep.x_test[:, :N_POINTS], sweep.y_test[:, :N_POINTS]
+    return sweep.history.final, *sweep.data("test", N_POINTS)
 
 
 @pytest.fixture(scope="module")

@@ -17,6 +17,7 @@ from helpers.evidence.claims import CANNOT, NOT_REPRODUCED, PARTLY, REPRODUCED, 
 from helpers.evidence.report import Report, decisive, explained, load_report
 from helpers.experiments.class_treatment import mapping_results
 from helpers.experiments.sweeps import spiral_sweep
+from helpers.experiments.weight_norms import weight_results
 from helpers.training.protocol import Training
 
 ROOT = Path(__file__).parents[3]
@@ -181,7 +182,7 @@ def rerun_weight_norms():
     sweep = spiral_sweep(
         activations=["tanh", "relu"], entanglements=chosen["entanglements"], seeds=seeds, training=training
     )
-    return sweep.weight_results()
+    return weight_results(sweep)
 
 
 def rerun_class_treatment():

@@ -15,7 +15,7 @@ from helpers.experiments.class_treatment import (
     shape_distances,
     width_results,
 )
-from helpers.experiments.sweeps import spiral_sweep
+from helpers.experiments.sweeps import spiral_sweep, training_results
 from helpers.metrics.mappings import area, collapsed_class, displacement, margin, shape_distance, spread
 from helpers.metrics.vanishing import dead_unit_share, zero_gradient_share
 from helpers.models.ensemble import hidden_values
@@ -45,7 +45,7 @@ def test_gradients_of_each_member(sweep):
     for k, where in enumerate(members(sweep)):
         for epoch in (0, 3):
             network = sweep.history.at(epoch).select([k])
-            x, y = sweep.x_train[k : k + 1, :40], sweep.y_train[k : k + 1, :40]
+            x, y = (part[k : k + 1] for part in sweep.data("train", 40))
             here = found.sel(where | {"epoch": epoch})
             for size in (1, 20):
                 expected = zero_gradient_share(network, x, y, batch_size=size)[:, 0]
@@ -118,7 +118,7 @@ def test_widths_are_trained_with_both_losses():
     np.testing.assert_array_equal(found["loss_difference"].sel(width=5, epoch=0), 0)  # the same functions
     assert bool(found["loss_difference"].sel(width=3).isnull().all())
     softmax, sigmoid = (
-        spiral_sweep(**options, width=5, training=replace(QUICK, loss=loss)).training_results().isel(epoch=-1)
+        training_results(spiral_sweep(**options, width=5, training=replace(QUICK, loss=loss))).isel(epoch=-1)
         for loss in ("cross_entropy", "binary_cross_entropy")
     )
     difference = softmax["test_accuracy"] - sigmoid["test_accuracy"]

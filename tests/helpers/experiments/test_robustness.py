@@ -43,8 +43,8 @@ def found(sweep):
 
 
 def test_distance_of_the_spirals_is_the_one_asked_for(sweep):
-    x, y = sweep.x_train[0], sweep.y_train[0]
-    assert float(torch.cdist(x[y == 0], x[y == 1]).min()) == pytest.approx(3, rel=0.02)
+    train = sweep.sets["train"][0]
+    assert float(torch.cdist(train.x[train.y == 0], train.x[train.y == 1]).min()) == pytest.approx(3, rel=0.02)
 
 
 def test_exact_best_and_single_attacks_come_in_order(found):
@@ -61,7 +61,7 @@ def test_exact_best_and_single_attacks_come_in_order(found):
 def test_verifier_decides_and_is_never_contradicted(sweep, found):
     assert float(found["undecided"].max()) <= 0.001
     assert float(found["contradictions"].sum()) == 0
-    x, y = sweep.x_test[:, :N_POINTS], sweep.y_test[:, :N_POINTS]
+    x, y = sweep.data("test", N_POINTS)
     radii = true_radii(sweep, max(EPSILONS), N_POINTS)
     broken = torch.isfinite(radii.broken)
     counter = torch.where(broken[..., None], radii.counterexample, x.double())
@@ -101,7 +101,7 @@ def test_differences_are_those_of_the_accuracies(sweep, found):
         robust.sel(attack="fgsm", drop=True) - robust.sel(attack="bim as coded", drop=True),
         check_dim_order=False,
     )
-    x, y = sweep.x_test[:, :N_POINTS], sweep.y_test[:, :N_POINTS]
+    x, y = sweep.data("test", N_POINTS)
     clean = (exact_margins(sweep.history.final, x, y) > 0).double().mean(1)
     coded = bim_as_coded()(sweep.history.final, x, y, 1.0).robust_accuracy
     member = sweep.member(activation="relu", entanglement=5, seed=1)
@@ -120,7 +120,7 @@ def test_boundaries_are_measured_around_each_members_spirals(sweep):
     results = boundary_results(sweep)
     assert set(results.data_vars) == set(BOUNDARY_MEASURES)
     member = sweep.member(activation="relu", entanglement=5, seed=1)
-    reach = 1.1 * float(sweep.x_train[member].abs().max())
+    reach = 1.1 * float(sweep.sets["train"][member].x.abs().max())
     alone = boundary_measures(sweep.history.final.select([member]), (-reach, reach, -reach, reach))
     where = {"activation": "relu", "entanglement": 5, "seed": 1}
     assert float(results["n_crossed"].sel(where)) == float(alone["n_crossed"])

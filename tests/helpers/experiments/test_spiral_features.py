@@ -53,13 +53,13 @@ def test_results_are_labelled(sweep):
     assert dict(found.sizes) == {"side": 2, "percent": 11, "activation": 2, "entanglement": 1, "seed": 2}
     assert not [name for name, values in found.items() if bool(values.isnull().any())]
     assert float(abs(found["nearness"]).max()) <= 1
-    free = accuracy(sweep.history.final, sweep.x_test, sweep.y_test).view(2, 1, 2)
+    free = accuracy(sweep.history.final, *sweep.data("test")).view(2, 1, 2)
     np.testing.assert_allclose(found["accuracy"].sel(side="below").isel(percent=0), 100 * free)
     np.testing.assert_allclose(found["accuracy"].sel(side="above").isel(percent=-1), 100 * free)
 
 
 def test_harm_is_the_accuracy_lost_without_the_unit(sweep):
-    networks, x, y = sweep.history.final, sweep.x_test, sweep.y_test
+    networks, x, y = sweep.history.final, *sweep.data("test")
     harm = unit_harm(sweep)
     assert harm.shape == (4, 12)
     kept = unit_accuracy(networks, x, y, Constraint(cutoff=0))

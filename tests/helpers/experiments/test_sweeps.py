@@ -1,23 +1,19 @@
 """A sweep trains what it says on the data it says, and its tables hold each member's values in their places."""
 
-import math
 from dataclasses import replace
 from itertools import product
 from pathlib import Path
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import torch
+import xarray as xr
 import yaml
 from references import HAS_KERNEL
-from torch import nn
-from torch.autograd.functional import jacobian
 
 from helpers.datasets.spirals import spirals
 from helpers.experiments import sweeps
-from helpers.experiments.sweeps import density_cost, spiral_sweep
-from helpers.metrics.weights import WEIGHT_MEASURES, weight_measures
+from helpers.experiments.sweeps import merged, spiral_sweep, spiral_sweeps, training_results
 from helpers.training import runs
 from helpers.training.protocol import Training
 
@@ -111,33 +107,93 @@ def test_member_wants_every_axis(sweep):
         sweep.member(activation="tanh", seed=7)
 
 
+def test_member_needs_no_axis_of_one_entry(sweep):
+    marked = sweep.with_axes(width=WIDTH, distance=4)
+    assert list(marked.axes) == ["width", "distance", *AXES]
+    assert marked.member(**at(MEMBERS[5])) == marked.member(width=WIDTH, **at(MEMBERS[5])) == 5
+    with pytest.raises(ValueError, match=r"^distance must be one of \[4\], got 2\.$"):
+        marked.member(distance=2, **at(MEMBERS[5]))
+
+
+def test_member_knows_its_axes(sweep):
+    with pytest.raises(ValueError, match=r"^where must name axes of the sweep, activation, .*, got width\.$"):
+        sweep.member(width=3, **at(MEMBERS[0]))
+
+
+def test_sets_go_by_name(sweep):
+    with pytest.raises(ValueError, match=r"^name must be that of a set, train, test, got 'validation'\.$"):
+        sweep.data("validation")
+
+
+def test_sweeps_over_further_options_fall_into_place():
+    options = {"entanglements": [2], "seeds": [0, 1], "hidden_layers": 1, "training": Training(epochs=1)}
+    training = {"short": Training(epochs=1), "long": Training(epochs=2)}
+    del options["training"]
+    several = spiral_sweeps({"width": [5, 3], "training": training}, activations=["tanh", "relu"], **options)
+    assert [one.history.final.layer_sizes[1] for one in several] == [5, 5, 3, 3]
+    assert [one.history.epochs for one in several] == [(1,), (2,), (1,), (2,)]
+    whole = merged(training_results(one.with_axes(group="a")).isel(epoch=-1, drop=True) for one in several)
+    assert dict(whole.sizes) == {"group": 1, "width": 2, "training": 2, "activation": 2, "entanglement": 1, "seed": 2}
+    alone = spiral_sweep(activations=["relu"], width=3, training=training["long"], **options)
+    here = whole.sel(width=3, training="long", activation="relu", group="a")
+    xr.testing.assert_allclose(
+        here.drop_vars(["width", "training", "activation", "group"]),
+        training_results(alone).isel(epoch=-1, activation=0, drop=True),
+    )
+
+
+def test_merged_labels_are_numbers_ascending_and_names_as_they_come():
+    first = xr.Dataset({"a": (("name", "number"), [[1.0, 2.0]])}, coords={"name": ["tanh"], "number": [4, 2]})
+    second = xr.Dataset({"a": (("name", "number"), [[3.0]])}, coords={"name": ["abs"], "number": [3]})
+    whole = merged([first, second])
+    assert whole["name"].values.tolist() == ["tanh", "abs"]
+    assert whole["number"].values.tolist() == [2, 3, 4]
+    np.testing.assert_array_equal(whole["a"], [[2, np.nan, 1], [np.nan, 3, np.nan]])
+    with pytest.raises(xr.MergeError):
+        merged([first, first + 1])
+    with pytest.raises(ValueError, match="results must be at least one"):
+        merged([])
+
+
+@pytest.mark.parametrize("values", [[], [3, 3], {}])
+def test_options_to_sweep_over_have_values(values):
+    with pytest.raises(
+        ValueError, match=r"^over must name values, none twice, for every option, got .* for 'width'\.$"
+    ):
+        spiral_sweeps({"width": values}, activations=["relu"], entanglements=[2], seeds=[0])
+
+
 def test_data_are_spirals_split_by_the_seed(sweep):
-    assert sweep.x_train.shape == (len(MEMBERS), 1200, 2)
+    assert sweep.data("train")[0].shape == (len(MEMBERS), 1200, 2)
     for number, (_, entanglement, seed) in enumerate(MEMBERS):
-        train, test = data_of(entanglement, seed)
-        assert torch.equal(sweep.x_train[number], train.x)
-        assert torch.equal(sweep.y_train[number], train.y)
-        assert torch.equal(sweep.x_test[number], test.x)
-        assert torch.equal(sweep.y_test[number], test.y)
+        for name, expected in zip(("train", "test"), data_of(entanglement, seed), strict=True):
+            own, stacked = sweep.sets[name][number], sweep.data(name, 50)
+            assert torch.equal(own.x, expected.x)
+            assert torch.equal(own.y, expected.y)
+            assert torch.equal(stacked[0][number], expected.x[:50])
+            assert torch.equal(stacked[1][number], expected.y[:50])
 
 
 def test_activations_share_data_and_start_and_seeds_do_not(sweep):
     start = sweep.history.at(0).flatten()[:, :-LAYERS]  # without the slopes
     for entanglement, seed in product(AXES["entanglement"], AXES["seed"]):
         first, second = (sweep.member(activation=a, entanglement=entanglement, seed=seed) for a in AXES["activation"])
-        assert torch.equal(sweep.x_train[first], sweep.x_train[second])
-        assert torch.equal(sweep.y_test[first], sweep.y_test[second])
+        assert sweep.sets["train"][first] is sweep.sets["train"][second]
+        assert sweep.sets["test"][first] is sweep.sets["test"][second]
         assert torch.equal(start[first], start[second])
     assert len({tuple(row.tolist()) for row in start}) == len(AXES["seed"])
     half = len(MEMBERS) // 2
-    assert len({tuple(x.flatten().tolist()) for x in sweep.x_train[:half]}) == half
+    assert len({tuple(x.flatten().tolist()) for x in sweep.data("train")[0][:half]}) == half
 
 
 def test_data_are_embedded_where_asked():
     sweep = make(codimension=3, entanglements=[4], seeds=[5], training=Training(epochs=0), snapshots=None)
     train, _ = spirals(4, noise=DATA["noise"], codimension=3, seed=5).split(train_share=0.6, seed=5)
     assert sweep.history.final.layer_sizes[0] == 4
-    assert torch.equal(sweep.x_train, train.x.expand(2, -1, -1))
+    x, y = sweep.data("train")
+    assert torch.equal(x, train.x.expand(2, -1, -1))
+    assert torch.equal(y, train.y.expand(2, -1))
+    assert x.data_ptr() == sweep.sets["train"][0].x.data_ptr()  # shared by all, and held once
 
 
 def test_protocol_is_the_studys_unless_told(monkeypatch):
@@ -153,145 +209,25 @@ def test_protocol_is_the_studys_unless_told(monkeypatch):
     assert torch.equal(y[0], train.y)
 
 
-def test_weight_results_have_labels(sweep):
-    found = sweep.weight_results()
-    assert {*WEIGHT_MEASURES, "train_accuracy", "test_accuracy"} <= set(found.data_vars)
-    for name in WEIGHT_MEASURES:
-        assert found[name].dims == ("epoch", "layer", *AXES)
-    for name in ("train_accuracy", "test_accuracy"):
-        assert found[name].dims == ("epoch", *AXES)
-    assert {name: found[name].values.tolist() for name in AXES} == AXES
-    assert found["epoch"].values.tolist() == [0, 2]
-    assert found["layer"].values.tolist() == [0, 1, 2, 3]
-
-
-@pytest.mark.parametrize("epoch", [0, 2])
-def test_weight_results_are_those_of_the_member(sweep, epoch):
-    found = sweep.weight_results().sel(epoch=epoch)
-    for number, member in enumerate(MEMBERS):
-        network = sweep.history.at(epoch).member(number)
-        for layer, linear in enumerate(network[::2]):
-            row = found.sel(layer=layer, **at(member))
-            for name, value in weight_measures(linear.weight).items():
-                np.testing.assert_allclose(row[name], value, rtol=1e-6, err_msg=f"{name} of {member}")
-
-
 @pytest.mark.parametrize("epoch", [0, 2])
 @pytest.mark.parametrize("side", ["train", "test"])
 def test_accuracies_are_those_of_the_member(sweep, epoch, side):
-    found = sweep.weight_results()[f"{side}_accuracy"].sel(epoch=epoch)
+    found = training_results(sweep)[f"{side}_accuracy"].sel(epoch=epoch)
     for number, member in enumerate(MEMBERS):
-        x, y = getattr(sweep, f"x_{side}")[number], getattr(sweep, f"y_{side}")[number]
-        hits = (sweep.history.at(epoch).member(number)(x).argmax(dim=1) == y).sum()
+        own = sweep.sets[side][number]
+        hits = (sweep.history.at(epoch).member(number)(own.x).argmax(dim=1) == own.y).sum()
         # One point may lie so close to the boundary that rounding decides.
-        assert abs(float(found.sel(at(member))) * len(y) - int(hits)) < 1.01
+        assert abs(float(found.sel(at(member))) * len(own) - int(hits)) < 1.01
     assert len(np.unique(found)) >= len(MEMBERS) / 4
 
 
-def layers_of(network):
-    modules = list(network)
-    return [nn.Sequential(*modules[i : i + 2]) for i in range(0, len(modules), 2)]
-
-
-def log_volume_of(matrix):
-    """Σ log σᵢ of a Jacobian; −∞ where it lacks full rank."""
-    sigma = np.linalg.svd(matrix.numpy(), compute_uv=False)
-    return -math.inf if sigma[-1] < 1e-13 * sigma[0] else float(np.log(sigma).sum())
-
-
-def volumes_by_hand(sweep, number, n_points):
-    """log_volume and log_area of a trained member, [layers, points], from automatic Jacobians."""
-    layers = layers_of(sweep.history.final.member(number).double())
-    volumes, areas = [], []
-    for point in sweep.x_test[number, :n_points].double():
-        here, own, so_far = point, [], []
-        for i, layer in enumerate(layers):
-            own.append(log_volume_of(jacobian(layer, here)))
-            so_far.append(log_volume_of(jacobian(nn.Sequential(*layers[: i + 1]), point)))
-            here = layer(here).detach()
-        volumes.append(own)
-        areas.append(so_far)
-    return np.array(volumes).T, np.array(areas).T
-
-
-def test_volume_results_have_labels(sweep):
-    found = sweep.volume_results(5)
-    assert set(found.data_vars) == {"log_volume", "log_area", "flattened"}
-    for values in found.data_vars.values():
-        assert values.dims == ("layer", *AXES)
-    assert {name: found[name].values.tolist() for name in AXES} == AXES
-    assert found["layer"].values.tolist() == [0, 1, 2, 3]
-
-
-@pytest.mark.parametrize("n_points", [1, 7])
-def test_volume_results_are_medians_of_jacobians(sweep, n_points):
-    found = sweep.volume_results(n_points)
-    for member in [("tanh", 2, 7), ("tanh", 8.0, 3), ("relu", 5.5, 11), ("relu", 2, 0)]:
-        volumes, areas = volumes_by_hand(sweep, sweep.member(**at(member)), n_points)
-        here = found.sel(at(member))
-        np.testing.assert_allclose(here["log_volume"], np.sort(volumes, axis=1)[:, n_points // 2], atol=1e-6)
-        np.testing.assert_allclose(here["log_area"], np.sort(areas, axis=1)[:, n_points // 2], atol=1e-3)
-        np.testing.assert_allclose(here["flattened"], np.isneginf(volumes).mean(axis=1))
-
-
-def test_square_layers_flatten_with_relu_and_not_with_tanh(sweep):
-    square = sweep.volume_results().sel(layer=[1, 2])
-    assert (square["flattened"].sel(activation="relu") > 0.9).all()
-    assert np.isneginf(square["log_volume"].sel(activation="relu")).all()
-    assert (square["flattened"].sel(activation="tanh") == 0).all()
-    assert np.isfinite(square["log_volume"].sel(activation="tanh")).all()
-
-
-def test_volume_results_of_many_members_are_those_of_each():
-    many = make(seeds=range(18), training=Training(epochs=0), snapshots=None)  # 108, more than one block
-    few = make(seeds=[17, 4], training=Training(epochs=0), snapshots=None)
-    found = many.volume_results(3).sel(seed=[17, 4])
-    for name, values in few.volume_results(3).items():
-        np.testing.assert_allclose(found[name], values, rtol=1e-9, atol=1e-9)
-
-
-@pytest.mark.parametrize(("n_points", "error"), [(0, ValueError), (-1, ValueError), (2.0, TypeError)])
-def test_volume_needs_points(sweep, n_points, error):
-    with pytest.raises(error, match=r"^n_points must be .+, got .+\.$"):
-        sweep.volume_results(n_points)
-
-
-def test_density_cost_is_a_ratio_for_each_seed(sweep):
-    found = density_cost(sweep, Training(epochs=2, batch_size=200))
-    assert found.dims == ("seed",)
-    assert found["seed"].values.tolist() == AXES["seed"]
-    assert np.isfinite(found).all()
-    assert (found > 0).all()
-
-
-def test_density_cost_is_time_over_time(sweep, monkeypatch):
-    clock, seen = SimpleNamespace(now=0.0), []
-
-    def spend(what, seconds):
-        def work(ensemble, x, *rest, **options):
-            clock.now += seconds
-            seen.append((what, ensemble, x, rest))
-
-        return work
-
-    monkeypatch.setattr(sweeps, "time", SimpleNamespace(perf_counter=lambda: clock.now))
-    monkeypatch.setattr(sweeps, "train", spend("train", 2.0))
-    monkeypatch.setattr(sweeps, "log_volume_change", spend("volume", 3.0))
-    training = Training(epochs=5, batch_size=20)
-    assert density_cost(sweep, training).values.tolist() == [3.0 / (2.0 * 5)] * len(AXES["seed"])
-    for number, seed in enumerate(AXES["seed"]):
-        (trained, timed), own = seen[2 * number : 2 * number + 2], [i for i, m in enumerate(MEMBERS) if m[2] == seed]
-        assert (trained[0], timed[0]) == ("train", "volume")
-        for _, ensemble, x, _ in (trained, timed):
-            assert torch.equal(ensemble.flatten(), sweep.history.final.flatten()[own])
-            assert torch.equal(x, sweep.x_train[own])
-        assert torch.equal(trained[3][0], sweep.y_train[own])
-        assert trained[3][1] == Training(epochs=1, batch_size=20)
-
-
-def test_density_cost_needs_an_epoch(sweep):
-    with pytest.raises(ValueError, match=r"^epochs must be a whole number at least 1, got 0"):
-        density_cost(sweep, Training(epochs=0))
+def test_results_tell_the_last_loss_and_who_diverged(sweep):
+    results = training_results(sweep)
+    assert results["loss"].dims == results["diverged"].dims == tuple(AXES)
+    torch.testing.assert_close(torch.tensor(results["loss"].values).flatten(), sweep.history.loss[-1])
+    assert float(results["diverged"].sum()) == 0
+    untrained = training_results(make(training=Training(epochs=0), snapshots=[0]))
+    assert "loss" not in untrained
 
 
 @pytest.mark.parametrize(
@@ -362,21 +298,6 @@ def test_member_of_fifty_is_the_same_seed_alone(quick_run, fifty, member):
     torch.testing.assert_close(fifty.history.loss[:, number], alone.history.loss[:, 0], rtol=0, atol=1e-4)
 
 
-def test_results_tell_the_last_loss_and_who_diverged(sweep):
-    results = sweep.weight_results()
-    assert results["loss"].dims == results["diverged"].dims == tuple(AXES)
-    torch.testing.assert_close(torch.tensor(results["loss"].values).flatten(), sweep.history.loss[-1])
-    assert float(results["diverged"].sum()) == 0
-    untrained = make(training=Training(epochs=0), snapshots=[0]).weight_results()
-    assert "loss" not in untrained
-
-
-def test_volumes_of_embedded_spirals():
-    volumes = make(codimension=3).volume_results(5)
-    assert bool(np.isneginf(volumes["log_area"].isel(layer=-1)).all())
-    assert bool(np.isfinite(volumes["log_area"].sel(activation="tanh").isel(layer=0)).all())
-
-
 def test_sigmoid_networks_start_from_the_same_functions_and_train_apart():
     options = {"activations": ["tanh"], "entanglements": [2], "seeds": [1, 2], "hidden_layers": 1, "width": 4}
     softmax, sigmoid = (
@@ -384,10 +305,11 @@ def test_sigmoid_networks_start_from_the_same_functions_and_train_apart():
         for loss in ("cross_entropy", "binary_cross_entropy")
     )
     assert sigmoid.history.final.layer_sizes == (2, 4, 1)
-    assert sigmoid.y_train.dtype == torch.int64
-    for side in ("x_train", "y_train", "x_test", "y_test"):
-        assert torch.equal(getattr(softmax, side), getattr(sigmoid, side))
-    x = softmax.x_test
+    assert sigmoid.data("train")[1].dtype == torch.int64
+    for side in ("train", "test"):
+        for first, second in zip(softmax.data(side), sigmoid.data(side), strict=True):
+            assert torch.equal(first, second)
+    x, _ = softmax.data("test")
     for epoch, same in ((0, True), (2, False)):
         probabilities = softmax.history.at(epoch)(x).softmax(2)[..., 1], sigmoid.history.at(epoch)(x).sigmoid()[..., 0]
         assert torch.allclose(*probabilities, atol=1e-6) == same
