@@ -26,7 +26,7 @@ from tqdm import tqdm
 from training import machine, table
 
 from helpers.files import replacing
-from helpers.metrics.sensitivity import hidden_values, sensitivity
+from helpers.metrics.sensitivity import sensitivity
 from helpers.models.constraints import Constraint, Perturbed, value_span
 from helpers.models.ensemble import Ensemble
 from helpers.models.heads import HEADS, head
@@ -81,7 +81,7 @@ def one_by_one(prepare: Callable[[Ensemble, Tensor], Callable[[Constraint], Tens
 
 def run_again(network: Ensemble, x: Tensor) -> Callable[[Constraint], Tensor]:
     """Put the perturbation layer into the network and run the whole network."""
-    perturbed = Perturbed(network, value_span(network, hidden_values(network, x))).eval()
+    perturbed = Perturbed(network, value_span(network, network.hidden(x, 0))).eval()
 
     def logits(rule: Constraint) -> Tensor:
         perturbed.perturbation.constraint = rule
@@ -93,7 +93,7 @@ def run_again(network: Ensemble, x: Tensor) -> Callable[[Constraint], Tensor]:
 
 def keep_hidden(network: Ensemble, x: Tensor) -> Callable[[Constraint], Tensor]:
     """Keep the hidden values and run what comes after them."""
-    hidden = hidden_values(network, x)
+    hidden = network.hidden(x, 0)
     span = value_span(network, hidden)
     return lambda rule: network(rule(hidden, span), first=1)
 

@@ -206,15 +206,8 @@ def attack_members(
     Raises:
         ValueError: see `Attack`.
     """
-    n, n_in = len(ensemble), ensemble.layer_sizes[0]
-    x = x.detach().to(ensemble.weights[0].dtype)
-    x = x.expand(n, *x.shape) if x.dim() == 2 else x
-    y = y.expand(n, *y.shape) if y.dim() == 1 else y
-    if x.dim() != 3 or (len(x), x.shape[2]) != (n, n_in) or y.shape != x.shape[:2]:
-        raise ValueError(
-            f"x and y must have shapes [{n}, n_points, {n_in}] and [{n}, n_points], "
-            f"or the same without the first dimension, got {list(x.shape)} and {list(y.shape)}."
-        )
+    n = len(ensemble)
+    x, y = ensemble.own(x.detach().to(ensemble.weights[0].dtype), y)
     if safe is not None and safe.shape != y.shape:
         raise ValueError(f"safe must have shape {list(y.shape)}, got {list(safe.shape)}.")
     if bounds is not None and not bool(((x >= bounds[0]) & (x <= bounds[1])).all()):

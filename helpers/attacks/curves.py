@@ -129,8 +129,7 @@ def noise_accuracy(ensemble: Ensemble, x: Tensor, y: Tensor, noises: Sequence[fl
         noises: half-widths d, data units.
         draws: noisy copies of each point to average over.
     """
-    n = len(ensemble)
-    points = (x.expand(n, *x.shape) if x.dim() == 2 else x).repeat(1, draws, 1)
-    classes = (y.expand(n, -1) if y.dim() == 1 else y).repeat(1, draws)
+    x, y = ensemble.own(x, y)
+    points, classes = x.repeat(1, draws, 1), y.repeat(1, draws)
     attack = RandomNoise(last=True)
     return torch.stack([attack(ensemble, points, classes, noise).robust_accuracy for noise in noises])

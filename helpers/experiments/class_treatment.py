@@ -25,7 +25,6 @@ from helpers.metrics.mappings import (
     spread,
 )
 from helpers.metrics.vanishing import dead_unit_share, zero_gradient_share
-from helpers.models.ensemble import hidden_values
 from helpers.models.gradients import InputGradients
 from helpers.seeding import numpy_stream
 from helpers.training.protocol import Training
@@ -95,12 +94,12 @@ def mapping_results(sweep: Sweep, data: Dataset, *, layer: int = -1) -> xr.Datas
         3: {"pairing": ["own", "shuffled", "none"], "epoch": epochs},
     }
     results = xr.Dataset()
-    snapshots = [_measure(hidden_values(one, data.x, layer=layer), data, one.seeds) for one in sweep.history.ensembles]
+    snapshots = [_measure(one.hidden(data.x, layer), data, one.seeds) for one in sweep.history.ensembles]
     for name, first in snapshots[0].items():
         stacked = torch.stack([one[name] for one in snapshots], dim=first.dim() - 1)
         coords = leading[len(first)] if first.dim() == 2 else {"epoch": epochs}
         results[name] = sweep.label(stacked, *coords, **coords)
-    mapped = hidden_values(sweep.history.final, data.x, layer=layer)
+    mapped = sweep.history.final.hidden(data.x, layer)
     extent = spread(mapped)
     results["margin"] = sweep.label(margin(mapped, data.y) / torch.where(extent > 0, extent, 1.0))
     return results
@@ -187,7 +186,7 @@ def batch_size_results(batch_sizes: Sequence[int], data: Dataset, *, training: T
         for size in batch_sizes:
             epochs = training.epochs if name == "epochs" else max(1, round(n_steps / -(-n_train // size)))
             other = spiral_sweep(training=replace(training, batch_size=size, epochs=epochs), **options)
-            mapped = hidden_values(other.history.final, data.x)
+            mapped = other.history.final.hidden(data.x, -1)
             collapsed = other.label((collapsed_class(mapped, data.y) >= 0).double())
             parts.append(
                 xr.Dataset({"shape_distance": shape_distances(standard, other, data), "collapsed_by_batch": collapsed})
@@ -214,7 +213,7 @@ def shape_distances(sweep: Sweep, other: Sweep, data: Dataset, *, shift: int = 0
     """
     if {k: list(v) for k, v in sweep.axes.items()} != {k: list(v) for k, v in other.axes.items()}:
         raise ValueError(f"other must have the axes {dict(sweep.axes)}, got {dict(other.axes)}.")
-    first, second = (hidden_values(one.history.final, data.x) for one in (sweep, other))
+    first, second = (one.history.final.hidden(data.x, -1) for one in (sweep, other))
     n_seeds = len(sweep.axes["seed"])
     members = torch.arange(len(second)).view(-1, n_seeds).roll(-shift, dims=1).flatten()  # seed is the innermost axis
     return sweep.label(shape_distance(first, second[members]))

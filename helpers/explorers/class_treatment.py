@@ -15,7 +15,6 @@ from helpers.figures.drawings import draw_mapping, draw_regions
 from helpers.figures.picture import Picture, new_figure
 from helpers.metrics.accuracy import accuracy
 from helpers.metrics.mappings import collapsed_class
-from helpers.models.ensemble import hidden_values
 from helpers.training.protocol import Training
 
 
@@ -53,12 +52,12 @@ def mapping_explorer(
             snapshots=epochs,
         )
         # One frame around the whole film, so that what moves is the mapping and not its scale.
-        return sweep, 1.05 * max(float(hidden_values(one, data.x).abs().max()) for one in sweep.history.ensembles)
+        return sweep, 1.05 * max(float(one.hidden(data.x, -1).abs().max()) for one in sweep.history.ensembles)
 
     def draw(epoch: int, activation: str, batch_size: int, seed: int) -> Picture:
         sweep, reach = trained(activation, batch_size, seed)
         network = sweep.history.at(epoch)
-        mapped = hidden_values(network, data.x)[0]
+        mapped = network.hidden(data.x, -1)[0]
         share = float(accuracy(network, *sweep.data("test")))
         figure, (plane, layer) = new_figure(1, 2, width=8, height=4)
         draw_regions(plane, network, 0, data, n_pixels=60)

@@ -13,7 +13,6 @@ from helpers.datasets.dataset import Dataset
 from helpers.explorers.controls import explore
 from helpers.figures.perturbation_constraints import CUT_COLOUR, draw_digit, draw_values
 from helpers.figures.picture import Picture
-from helpers.metrics.sensitivity import hidden_values
 from helpers.models.constraints import SIDES, Constraint, value_span
 from helpers.models.ensemble import Ensemble
 
@@ -40,7 +39,7 @@ def constraint_explorer(
     prepared = {}
     for name, ensemble in networks.items():
         network = ensemble.select([member])
-        hidden = hidden_values(network, data.x)
+        hidden = network.hidden(data.x, 0)
         with torch.no_grad():
             before = network(hidden, first=1)[0].argmax(dim=1)
         prepared[name] = (network, hidden, value_span(network, hidden), before)

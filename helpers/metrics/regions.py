@@ -17,7 +17,7 @@ from torch import Tensor
 
 from helpers.checks import Integer
 from helpers.models.activations import LEFT_SLOPES
-from helpers.models.ensemble import Ensemble, own_classes, own_points
+from helpers.models.ensemble import Ensemble
 from helpers.norms import NORM
 
 Floats = npt.NDArray[np.float64]
@@ -184,8 +184,7 @@ def true_radii(ensemble: Ensemble, x: Tensor, y: Tensor, epsilon: float, *, norm
     Raises:
         ValueError: see `regions`; or the shapes do not fit.
     """
-    x = own_points(ensemble, x)
-    y = own_classes(ensemble, y, x.shape[1])
+    x, y = ensemble.own(x.double(), y)
     with torch.no_grad():
         right = ensemble.select(slice(None)).double()(x).argmax(2) == y
     radii = []

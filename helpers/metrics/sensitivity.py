@@ -8,27 +8,17 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from itertools import islice
 from types import MappingProxyType
 
 import torch
 from torch import Tensor
 
-from helpers.checks import Integer
 from helpers.models.constraints import Constraint, value_span
 from helpers.models.ensemble import Ensemble
 from helpers.threads import side_by_side
 
 # Rows of hidden values constrained at once: enough to be worth a call, few enough to stay in a core's cache.
 ROWS = 8192
-
-
-@torch.no_grad()
-def hidden_values(ensemble: Ensemble, x: Tensor, layer: int = 1) -> Tensor:
-    """Return the input of a layer, ``[n_networks, n_points, width]``: the activations of the one before it."""
-    Integer(at_least=1, at_most=len(ensemble.weights) - 1)("layer", layer)
-    values, _ = next(islice(ensemble.pre_activations(x), layer, None))
-    return values
 
 
 @dataclass(frozen=True)
@@ -50,7 +40,7 @@ class Sensitivity:
 
 
 def sensitivity(
-    ensemble: Ensemble, x: Tensor, y: Tensor, fractions: Tensor, *, layer: int = 1, scope: str = "layer"
+    ensemble: Ensemble, x: Tensor, y: Tensor, fractions: Tensor, *, layer: int = 0, scope: str = "layer"
 ) -> Sensitivity:
     """Clamp a hidden layer from below and from above at every fraction of its range.
 
@@ -61,13 +51,16 @@ def sensitivity(
         x: points, ``[n_networks, n_points, n_in]`` or ``[n_points, n_in]``.
         y: classes, ``[n_networks, n_points]`` or ``[n_points]``.
         fractions: ascending.
-        layer: the layer whose input is constrained.
+        layer: the hidden layer that is constrained, from 0; −1 is the last one.
         scope: see `value_span`.
+
+    Raises:
+        ValueError: the shapes do not fit, y holds other than classes, or there is no such layer or scope.
     """
+    x, y = ensemble.own(x, y)
 
     def one(k: int) -> tuple[Tensor, Tensor, Tensor]:
-        own_x, own_y = (x if x.dim() == 2 else x[k]), (y if y.dim() == 1 else y[k])
-        return _sensitivity(ensemble.select([k]), own_x, own_y, fractions, layer, scope)
+        return _sensitivity(ensemble.select([k]), x[k], y[k], fractions, layer, scope)
 
     found = side_by_side(one, range(len(ensemble)))
     return Sensitivity(fractions, *(torch.stack(part, dim=2) for part in zip(*found, strict=True)))
@@ -77,8 +70,8 @@ def sensitivity(
 def _sensitivity(
     network: Ensemble, x: Tensor, y: Tensor, fractions: Tensor, layer: int, scope: str
 ) -> tuple[Tensor, Tensor, Tensor]:
-    hidden = hidden_values(network, x, layer)
-    span = value_span(network, hidden, layer, scope=scope)
+    hidden = network.hidden(x, layer)
+    span, following = value_span(network, hidden, layer, scope=scope), network.hidden_layer(layer) + 1
     thresholds = torch.cat([span.at(float(fraction)) for fraction in fractions], dim=1)  # [1, n_fractions, 1 or width]
     n_points, width = hidden.shape[1:]
     n = len(fractions)
@@ -90,7 +83,7 @@ def _sensitivity(
         clamped = workplace[: n * values.shape[1] * width].view(n, -1, width)
         for side, clamp in enumerate((torch.maximum, torch.minimum)):
             clamp(values, thresholds[0, :, None], out=clamped)
-            logits = network(clamped.view(1, -1, width), first=layer)
+            logits = network(clamped.view(1, -1, width), first=following)
             hits[side] += (logits.argmax(dim=2).view(n, -1) == classes).sum(dim=1)
     touched, mass = _amounts(hidden[0], thresholds[0], span.low[0])
     return hits.double() / n_points, touched, mass
@@ -121,7 +114,7 @@ def _amounts(hidden: Tensor, thresholds: Tensor, low: Tensor) -> tuple[Tensor, T
 
 
 @torch.no_grad()
-def unit_accuracy(ensemble: Ensemble, x: Tensor, y: Tensor, constraint: Constraint, *, layer: int = 1) -> Tensor:
+def unit_accuracy(ensemble: Ensemble, x: Tensor, y: Tensor, constraint: Constraint, *, layer: int = 0) -> Tensor:
     """Accuracy with one unit constrained at a time, by its own range, ``[n_networks, width]``.
 
     The rest of the layer stays, so the next layer's z changes by one column of its weights: z + (y_j − x_j) W_j.
@@ -131,23 +124,29 @@ def unit_accuracy(ensemble: Ensemble, x: Tensor, y: Tensor, constraint: Constrai
         x: points, ``[n_networks, n_points, n_in]`` or ``[n_points, n_in]``.
         y: classes, ``[n_networks, n_points]`` or ``[n_points]``.
         constraint: what each unit in turn is put under.
-        layer: the layer whose input the units are.
+        layer: the hidden layer that the units are of, from 0; −1 is the last one.
+
+    Raises:
+        ValueError: the shapes do not fit, y holds other than classes, or there is no such layer.
     """
+    x, y = ensemble.own(x, y)
+    following = ensemble.hidden_layer(layer) + 1
 
     def one(k: int) -> Tensor:
         with torch.no_grad():  # holds for one thread only
             network = ensemble.select([k])
-            own_x, own_y = (x if x.dim() == 2 else x[k]), (y if y.dim() == 1 else y[k])
-            hidden = hidden_values(network, own_x, layer)
+            hidden = network.hidden(x[k], layer)
             change = constraint(hidden, value_span(network, hidden, layer, scope="unit")) - hidden
-            _, z = next(network.pre_activations(hidden, first=layer))
-            weight = network.weights[layer]
+            _, z = next(network.pre_activations(hidden, first=following))
+            weight = network.weights[following]
             shares = []
             for unit in range(hidden.shape[2]):
                 moved = z + change[:, :, unit, None] * weight[:, None, :, unit]
-                last = layer == len(network.weights) - 1
-                logits = network.logits(moved) if last else network(network.activate(moved, layer), first=layer + 1)
-                shares.append((logits[0].argmax(dim=1) == own_y).double().mean())
+                if following == len(network.weights) - 1:
+                    logits = network.logits(moved)
+                else:
+                    logits = network(network.activate(moved, following), first=following + 1)
+                shares.append((logits[0].argmax(dim=1) == y[k]).double().mean())
             return torch.stack(shares)
 
     return torch.stack(side_by_side(one, range(len(ensemble))))
@@ -155,18 +154,31 @@ def unit_accuracy(ensemble: Ensemble, x: Tensor, y: Tensor, constraint: Constrai
 
 @torch.no_grad()
 def constrained_accuracy(
-    ensemble: Ensemble, x: Tensor, y: Tensor, constraints: Sequence[Constraint], *, layer: int = 1, scope: str = "unit"
+    ensemble: Ensemble, x: Tensor, y: Tensor, constraints: Sequence[Constraint], *, layer: int = 0, scope: str = "unit"
 ) -> Tensor:
-    """Accuracy under each of some constraints, ``[n_constraints, n_networks]``; arguments as in `sensitivity`."""
+    """Accuracy under each of some constraints, ``[n_constraints, n_networks]``.
+
+    Args:
+        ensemble: the networks.
+        x: points, ``[n_networks, n_points, n_in]`` or ``[n_points, n_in]``.
+        y: classes, ``[n_networks, n_points]`` or ``[n_points]``.
+        constraints: at least one.
+        layer: the hidden layer that is constrained, from 0; −1 is the last one.
+        scope: see `value_span`.
+
+    Raises:
+        ValueError: the shapes do not fit, y holds other than classes, or there is no such layer or scope.
+    """
+    x, y = ensemble.own(x, y)
+    following = ensemble.hidden_layer(layer) + 1
 
     def one(k: int) -> Tensor:
         with torch.no_grad():
             network = ensemble.select([k])
-            own_x, own_y = (x if x.dim() == 2 else x[k]), (y if y.dim() == 1 else y[k])
-            hidden = hidden_values(network, own_x, layer)
+            hidden = network.hidden(x[k], layer)
             span = value_span(network, hidden, layer, scope=scope)
-            predicted = [network(rule(hidden, span), first=layer)[0].argmax(dim=1) for rule in constraints]
-            return torch.stack([(one == own_y).double().mean() for one in predicted])
+            predicted = [network(rule(hidden, span), first=following)[0].argmax(dim=1) for rule in constraints]
+            return torch.stack([(one == y[k]).double().mean() for one in predicted])
 
     return torch.stack(side_by_side(one, range(len(ensemble))), dim=1)
 

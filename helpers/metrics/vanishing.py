@@ -10,10 +10,9 @@ from scipy.spatial import ConvexHull
 from torch import Tensor
 
 from helpers.checks import Integer
-from helpers.metrics.sensitivity import hidden_values
 from helpers.models.ensemble import Ensemble
 from helpers.models.gradients import differentiate
-from helpers.models.losses import LOSSES
+from helpers.models.losses import LOSS_NAME, LOSSES
 from helpers.threads import side_by_side
 
 
@@ -25,7 +24,7 @@ def zero_gradient_share(
 
     Args:
         ensemble: the networks.
-        x: points, ``[n_networks, n_points, n_in]``, taken in their order.
+        x: points, ``[n_networks, n_points, n_in]`` or ``[n_points, n_in]``, taken in their order.
         y: their targets, as in `training.train`.
         batch_size: points behind one gradient, at least 1; the points left over at the end are not looked at.
         loss: a name from `helpers.models.losses`.
@@ -34,8 +33,9 @@ def zero_gradient_share(
         ``[n_layers, n_networks]``, 0 to 1, the output layer last.
 
     Raises:
-        ValueError: there are fewer points than a batch has.
+        ValueError: the shapes do not fit, y does not suit the loss, or there are fewer points than a batch has.
     """
+    x, y = ensemble.own(x, y, classes=LOSSES[LOSS_NAME("loss", loss)].classes)
     batch_size = Integer(at_least=1, at_most=x.shape[1])("batch_size", batch_size)
     flat = ensemble.flatten()
     gradient = ensemble.with_parameters(torch.zeros_like(flat))
@@ -126,17 +126,18 @@ def chance_of_dead_unit(x: Tensor, *, n_angles: int = 20_000) -> float:
     return float(integral / (2 * c) / (2 * c) ** 2)
 
 
-def dead_units(ensemble: Ensemble, x: Tensor, *, layer: int = 1) -> Tensor:
+def dead_units(ensemble: Ensemble, x: Tensor, *, layer: int = 0) -> Tensor:
     """Share of a layer's units that have the same value at every point, ``[n_networks]``.
 
     Args:
         ensemble: the networks.
         x: points, ``[n_networks, n_points, n_in]`` or ``[n_points, n_in]``.
-        layer: the layer whose input the units are.
+        layer: the hidden layer that the units are of, from 0; −1 is the last one.
     """
+    x = ensemble.own(x)
 
     def one(k: int) -> Tensor:
-        hidden = hidden_values(ensemble.select([k]), x if x.dim() == 2 else x[k], layer)[0]
+        hidden = ensemble.select([k]).hidden(x[k], layer)[0]
         return (hidden.amin(dim=0) == hidden.amax(dim=0)).double().mean()
 
     return torch.stack(side_by_side(one, range(len(ensemble))))

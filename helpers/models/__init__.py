@@ -6,7 +6,7 @@ ordinary modules with batch norm, dropout and convolutions. `ACTIVATIONS` and `L
 
 from helpers.models.activations import ACTIVATION_NAME, ACTIVATIONS, Abs, Activation, activation
 from helpers.models.constraints import Constraint, Perturbation, Perturbed, Span, value_span
-from helpers.models.ensemble import Ensemble, Negate, hidden_values, own_classes, own_points
+from helpers.models.ensemble import Ensemble, Negate
 from helpers.models.gradients import InputGradients, differentiate
 from helpers.models.heads import HEAD_NAME, HEADS, Head, head
 from helpers.models.losses import Loss
@@ -33,9 +33,6 @@ __all__ = [
     "differentiate",
     "digit_network",
     "head",
-    "hidden_values",
-    "own_classes",
-    "own_points",
     "perceptron",
     "value_span",
 ]

@@ -33,13 +33,13 @@ class Span:
 
 
 @torch.no_grad()
-def value_span(ensemble: Ensemble, hidden: Tensor, layer: int = 1, *, scope: str = "layer") -> Span:
+def value_span(ensemble: Ensemble, hidden: Tensor, layer: int = 0, *, scope: str = "layer") -> Span:
     """Return the range of hidden values.
 
     Args:
         ensemble: the networks.
-        hidden: as `hidden_values` returns it.
-        layer: the layer that these values are the input of.
+        hidden: values of a hidden layer, as `Ensemble.hidden` returns them.
+        layer: which hidden layer, as there.
         scope: over each ``"unit"`` alone; over the whole ``"layer"``; or, as the study's code does, over ``"both"``
             activations where ψ is applied to the output again: the layer's and ψ(z) of the last one.
 
@@ -49,7 +49,7 @@ def value_span(ensemble: Ensemble, hidden: Tensor, layer: int = 1, *, scope: str
     dims = (1,) if Choice(SCOPES)("scope", scope) == "unit" else (1, 2)
     low, high = hidden.amin(dims, keepdim=True), hidden.amax(dims, keepdim=True)
     if scope == "both" and ensemble.output != "linear":
-        output = ensemble(hidden, first=layer)
+        output = ensemble(hidden, first=ensemble.hidden_layer(layer) + 1)
         output = -output if ensemble.output == "negated" else output
         low = torch.minimum(low, output.amin(dims, keepdim=True))
         high = torch.maximum(high, output.amax(dims, keepdim=True))
@@ -135,21 +135,22 @@ class Perturbation(nn.Module):
 
 
 class Perturbed(nn.Module):
-    """An ensemble with a perturbation layer before one of its layers.
+    """An ensemble with a perturbation layer behind one of its hidden layers.
 
     Args:
         ensemble: the networks.
         span: what constraints are measured by, see `value_span`.
-        layer: the layer before which the perturbation sits, at least 1.
+        layer: the hidden layer behind which the perturbation sits, from 0; −1 is the last one.
     """
 
-    def __init__(self, ensemble: Ensemble, span: Span, layer: int = 1) -> None:
+    def __init__(self, ensemble: Ensemble, span: Span, layer: int = 0) -> None:
         super().__init__()
         self.ensemble, self.perturbation = ensemble, Perturbation(span)
-        self.layer = Integer(at_least=1, at_most=len(ensemble.weights) - 1)("layer", layer)
+        self.layer = ensemble.hidden_layer(layer)
 
     def forward(self, x: Tensor) -> Tensor:
         """Return the logits, ``[n_networks, n_points, n_out]``."""
-        values, _ = next(islice(self.ensemble.pre_activations(x), self.layer, None))
-        logits: Tensor = self.ensemble(self.perturbation(values), first=self.layer)
+        following = self.layer + 1
+        values, _ = next(islice(self.ensemble.pre_activations(x), following, None))
+        logits: Tensor = self.ensemble(self.perturbation(values), first=following)
         return logits

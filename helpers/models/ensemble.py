@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from itertools import groupby
+from itertools import groupby, islice
+from typing import overload
 
 import torch
 from torch import Tensor, nn
@@ -105,6 +106,83 @@ class Ensemble(nn.Module):
             start = stop
         return runs
 
+    @overload
+    def own(self, x: Tensor) -> Tensor: ...
+
+    @overload
+    def own(self, x: Tensor, y: Tensor, *, classes: bool = True) -> tuple[Tensor, Tensor]: ...
+
+    def own(self, x: Tensor, y: Tensor | None = None, *, classes: bool = True) -> Tensor | tuple[Tensor, Tensor]:
+        """Return points, and with them targets, with a first dimension for the members, to each its own.
+
+        What all share is shown to each without a copy.
+
+        Args:
+            x: points, ``[n_networks, n_points, n_in]``, or ``[n_points, n_in]`` shared by all.
+            y: targets: classes, ``[n_networks, n_points]`` or ``[n_points]``, int64, from 0 to n_out − 1 (0 and 1 for
+                networks with one output, whose sign says which); or numbers, ``[n_networks, n_points, n_out]`` or
+                ``[n_points, n_out]``.
+            classes: whether targets are classes, not numbers.
+
+        Returns:
+            x, or x and y.
+
+        Raises:
+            ValueError: a shape fits neither, or targets are none.
+        """
+        x = self._each(x, self.layer_sizes[0])
+        if y is None:
+            return x
+        n_networks, n_points, n_out = len(self), x.shape[1], self.layer_sizes[-1]
+        shape = (n_points,) if classes else (n_points, n_out)
+        if tuple(y.shape) not in (shape, (n_networks, *shape)) or (
+            y.dtype != torch.int64 if classes else not y.is_floating_point()
+        ):
+            kind = "classes, int64" if classes else "floating point numbers"
+            raise ValueError(
+                f"y must hold {kind}, of shape {[n_networks, *shape]} or {list(shape)}, "
+                f"got {list(y.shape)} of {y.dtype}."
+            )
+        if classes and y.numel() and not 0 <= int(y.min()) <= int(y.max()) < max(2, n_out):
+            raise ValueError(
+                f"y must hold classes from 0 to {max(2, n_out) - 1}, got {int(y.min())} to {int(y.max())}."
+            )
+        return x, y.expand(n_networks, *shape)
+
+    def _each(self, x: Tensor, width: int) -> Tensor:
+        if x.dim() not in (2, 3) or x.shape[-1] != width or (x.dim() == 3 and len(x) != len(self)):
+            raise ValueError(
+                f"x must have shape [{len(self)}, n_points, {width}] or [n_points, {width}], got {list(x.shape)}."
+            )
+        return x.expand(len(self), *x.shape[-2:])
+
+    def hidden_layer(self, layer: int) -> int:
+        """Return the number of a hidden layer, from 0; negative ones count from the last hidden layer.
+
+        Raises:
+            ValueError: there is no such hidden layer.
+        """
+        n_hidden = len(self.layer_sizes) - 2
+        return Integer(at_least=-n_hidden, at_most=n_hidden - 1)("layer", layer) % n_hidden
+
+    @torch.no_grad()
+    def hidden(self, x: Tensor, layer: int) -> Tensor:
+        """Return what a hidden layer maps every point to, a_l = ψ(W_l a_{l−1} + b_l), without gradients.
+
+        Args:
+            x: points, ``[n_networks, n_points, n_in]`` or ``[n_points, n_in]``.
+            layer: the hidden layer, from 0; −1 is the last one.
+
+        Returns:
+            ``[n_networks, n_points, width]``, in the order of x.
+
+        Raises:
+            ValueError: there is no such hidden layer, or the shape of x does not fit.
+        """
+        layer = self.hidden_layer(layer)
+        _, z = next(islice(self.pre_activations(x), layer, None))
+        return self.activate(z, layer)
+
     def pre_activations(self, x: Tensor, first: int = 0) -> Iterator[tuple[Tensor, Tensor]]:
         """Yield each layer's input a_{l-1} and pre-activation z_l = W_l a_{l-1} + b_l, first layer first.
 
@@ -115,13 +193,7 @@ class Ensemble(nn.Module):
         Raises:
             ValueError: the shape of x fits neither, or there is no such layer.
         """
-        n_in = self.layer_sizes[Integer(at_least=0, at_most=len(self.weights) - 1)("first", first)]
-        if x.dim() == 2:
-            x = x.expand(len(self), *x.shape)
-        if x.dim() != 3 or x.shape[0] != len(self) or x.shape[2] != n_in:
-            raise ValueError(
-                f"x must have shape [{len(self)}, n_points, {n_in}] or [n_points, {n_in}], got {list(x.shape)}."
-            )
+        x = self._each(x, self.layer_sizes[Integer(at_least=0, at_most=len(self.weights) - 1)("first", first)])
         last = len(self.weights) - 1
         for layer in range(first, last + 1):
             z = torch.baddbmm(self.biases[layer][:, None, :], x, self.weights[layer].transpose(1, 2))
@@ -265,59 +337,3 @@ class Ensemble(nn.Module):
         if self.output == "negated":
             modules.append(Negate())
         return nn.Sequential(*modules)
-
-
-@torch.no_grad()
-def hidden_values(ensemble: Ensemble, x: Tensor, *, layer: int = -1) -> Tensor:
-    """Map every point by the layers up to a hidden one, all with the weights that the ensemble has now.
-
-    Args:
-        ensemble: the networks, e.g. a snapshot of a `training.History`.
-        x: points, ``[n_networks, n_points, n_in]`` or ``[n_points, n_in]``.
-        layer: the hidden layer, from 0; −1 is the last one.
-
-    Returns:
-        a_l = ψ(W_l a_{l−1} + b_l), ``[n_networks, n_points, width]``, in the order of x.
-
-    Raises:
-        ValueError: there is no such hidden layer.
-    """
-    n_hidden = len(ensemble.layer_sizes) - 2
-    layer = Integer(at_least=-n_hidden, at_most=n_hidden - 1)("layer", layer) % n_hidden
-    for number, (_, z) in enumerate(ensemble.pre_activations(x)):
-        if number == layer:
-            return ensemble.activate(z, layer)
-    raise AssertionError("a hidden layer is followed by another")
-
-
-def own_points(ensemble: Ensemble, x: Tensor) -> Tensor:
-    """Points with a first dimension for the members, in float64.
-
-    Raises:
-        ValueError: their shape fits neither ``[n_networks, n_points, n_in]`` nor ``[n_points, n_in]``, or the networks'
-            outputs are not linear, which no bound here knows of.
-    """
-    if ensemble.output != "linear":
-        raise ValueError(f"ensemble must have linear outputs to be bounded, got {ensemble.output!r} ones.")
-    n, n_in = len(ensemble), ensemble.layer_sizes[0]
-    if x.dim() not in (2, 3) or x.shape[-1] != n_in or (x.dim() == 3 and len(x) != n):
-        raise ValueError(f"x must have shape [{n}, n_points, {n_in}] or [n_points, {n_in}], got {list(x.shape)}.")
-    return x.double().expand(n, *x.shape[-2:])
-
-
-def own_classes(ensemble: Ensemble, y: Tensor, n_points: int) -> Tensor:
-    """Classes of each member's points, ``[n_networks, n_points]``.
-
-    Raises:
-        ValueError: their shape fits neither ``[n_networks, n_points]`` nor ``[n_points]``, or one is no output's
-            number.
-    """
-    n, n_out = len(ensemble), ensemble.layer_sizes[-1]
-    if y.shape not in ((n_points,), (n, n_points)) or y.is_floating_point():
-        raise ValueError(
-            f"y must hold classes, whole numbers, of shape [{n}, {n_points}] or [{n_points}], "
-            f"got {list(y.shape)} of {y.dtype}."
-        )
-    if y.numel() and not 0 <= int(y.min()) <= int(y.max()) < n_out:
-        raise ValueError(f"y must hold classes from 0 to {n_out - 1}, got {int(y.min())} to {int(y.max())}.")
-    return y.expand(n, n_points)

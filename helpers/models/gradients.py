@@ -35,13 +35,15 @@ class InputGradients:
         ensemble: the networks.
 
     Raises:
-        ValueError: the loss is not one of classes.
+        ValueError: the loss is not one of classes, or there is only one output, beside which no class could lead.
     """
 
     def __init__(self, ensemble: Ensemble, loss: str = "margin", *, compiled: bool = True) -> None:
         if loss not in LOSSES or not LOSSES[loss].classes:
             names = ", ".join(name for name, one in LOSSES.items() if one.classes)
             raise ValueError(f"loss must be one of classes, {names}, got {loss!r}.")
+        if ensemble.layer_sizes[-1] < 2:
+            raise ValueError(f"ensemble must have at least two outputs, got {ensemble.layer_sizes[-1]}.")
         self.ensemble, self.loss = ensemble, loss
         weight = ensemble.weights[0]
         on_cpu = weight.device.type == "cpu" and weight.dtype == torch.float32

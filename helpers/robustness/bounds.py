@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from helpers.checks import Choice
-from helpers.models.ensemble import Ensemble, own_classes, own_points
+from helpers.models.ensemble import Ensemble
 from helpers.norms import NORM
 from helpers.robustness.relaxations import Lines, image, relax
 
@@ -110,7 +110,8 @@ def region(
         ValueError: the shapes do not fit, or ε is negative or not finite.
     """
     NORM("norm", norm)
-    x = own_points(ensemble, x)
+    check_outputs(ensemble)
+    x = ensemble.own(x.double())
     reach = torch.as_tensor(epsilon, dtype=torch.float64, device=x.device)
     if not bool((reach.isfinite() & (reach >= 0)).all()):
         raise ValueError(f"epsilon must be finite numbers at least 0, got {epsilon!r}.")
@@ -121,6 +122,14 @@ def region(
     if lowest is not None or highest is not None:
         low, high = low.clamp(lowest, highest), high.clamp(lowest, highest)
     return box(low, high)
+
+
+def check_outputs(ensemble: Ensemble) -> None:
+    """Raise ValueError unless the outputs are at least two, and linear: no bound here knows of others."""
+    if ensemble.output != "linear":
+        raise ValueError(f"ensemble must have linear outputs to be bounded, got {ensemble.output!r} ones.")
+    if ensemble.layer_sizes[-1] < 2:
+        raise ValueError(f"ensemble must have at least two outputs to be bounded, got {ensemble.layer_sizes[-1]}.")
 
 
 def box(lower: Tensor, upper: Tensor) -> Region:
@@ -285,7 +294,8 @@ def margins(
         ValueError: the shapes do not fit, or there is no such class or method.
     """
     METHOD("method", method)
-    y = own_classes(ensemble, y, where.centre.shape[1])
+    check_outputs(ensemble)
+    _, y = ensemble.own(where.centre, y)
     ensemble = ensemble.select(slice(None)).double()
     if method == "interval":
         lower, upper = interval_bounds(ensemble, where, rounding=rounding)[-1]

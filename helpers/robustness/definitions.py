@@ -21,9 +21,9 @@ from torch import Tensor
 
 from helpers.attacks.attack import Attack
 from helpers.checks import Real
-from helpers.models.ensemble import Ensemble, own_classes, own_points
+from helpers.models.ensemble import Ensemble
 from helpers.norms import NORMS
-from helpers.robustness.bounds import ROUNDING, Relaxed, by_run, differences, region
+from helpers.robustness.bounds import ROUNDING, Relaxed, by_run, check_outputs, differences, region
 from helpers.robustness.relaxations import derivative_image, relax
 from helpers.robustness.verification import Radii, bands, others, search
 
@@ -197,8 +197,9 @@ def decide(
             classes.
     """
     Real(above=0)("epsilon", epsilon)
-    given, x = x, own_points(ensemble, x)
-    y, n_out = own_classes(ensemble, y, x.shape[1]), ensemble.layer_sizes[-1]
+    check_outputs(ensemble)
+    given, n_out = x, ensemble.layer_sizes[-1]
+    x, y = ensemble.own(x.double(), y)
     if isinstance(definition, StandardRobustness | LipschitzRobustness) and n_out != 2:
         raise ValueError(f"ensemble must have two classes for {type(definition).__name__}, got {n_out}.")
     double = ensemble.select(slice(None)).double()

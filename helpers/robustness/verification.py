@@ -13,9 +13,9 @@ import torch
 from torch import Tensor
 
 from helpers.checks import Integer, Real
-from helpers.models.ensemble import Ensemble, own_classes, own_points
+from helpers.models.ensemble import Ensemble
 from helpers.norms import NORM
-from helpers.robustness.bounds import ROUNDING, differences, lines, rounding_error
+from helpers.robustness.bounds import ROUNDING, check_outputs, differences, lines, rounding_error
 from helpers.threads import side_by_side
 
 # Boxes bounded in one go: the arrays of a 50-neuron layer then fit a core's cache.
@@ -91,8 +91,8 @@ def verify(
     Raises:
         ValueError: the networks are not in the plane, the shapes do not fit, or a number is outside its range.
     """
-    x = own_points(ensemble, x)
-    y = own_classes(ensemble, y, x.shape[1])
+    check_outputs(ensemble)
+    x, y = ensemble.own(x.double(), y)
     return search(
         ensemble, x, *others(y, ensemble.layer_sizes[-1]), epsilon, norm=norm, tolerance=tolerance, budget=budget
     )

@@ -89,8 +89,12 @@ def train(
         Flag()("progress", progress)
     where = _device(device)
     wanted = _wanted(snapshots, training)
+    loss, dtype = LOSSES[training.loss], ensemble.weights[0].dtype
     # Moved before it is shown to all members, shared data is moved once.
-    x, y = _own_data(ensemble, x.to(where), y.to(where), training)
+    x, y = ensemble.own(x.to(where, dtype), y.to(where, None if loss.classes else dtype), classes=loss.classes)
+    if not x.shape[1]:
+        raise ValueError("x must hold at least one point, got none.")
+    loss.check(y, ensemble.layer_sizes[-1])
     run = Run(ensemble, x, y, training, wanted, memory_gib=memory_gib, objective=objective)
     jobs = run.kernel_jobs if run.can_compile(compiled) else run.stacked_jobs
     done = run.epoch if checkpoint is not None and run.resume(Path(checkpoint)) else -1
@@ -218,31 +222,6 @@ def _wanted(snapshots: Collection[int] | None, training: Training) -> list[int]:
     for epoch in wanted:
         Integer(at_least=0, at_most=training.epochs)("snapshots", epoch)
     return wanted
-
-
-def _own_data(ensemble: Ensemble, x: Tensor, y: Tensor, training: Training) -> tuple[Tensor, Tensor]:
-    """Points and targets with a first dimension for the members, checked."""
-    loss, n, dtype = LOSSES[training.loss], len(ensemble), ensemble.weights[0].dtype
-    x, y = x.to(dtype), y if loss.classes else y.to(dtype)
-    if x.dim() == 2:
-        x = x.expand(n, *x.shape)
-    if y.dim() == (1 if loss.classes else 2):
-        y = y.expand(n, *y.shape)
-    if (
-        x.dim() != 3
-        or y.dim() != (2 if loss.classes else 3)
-        or len(x) != n
-        or x.shape[:2] != y.shape[:2]
-        or not x.shape[1]
-        or x.shape[2] != ensemble.layer_sizes[0]
-    ):
-        targets = "" if loss.classes else f", {ensemble.layer_sizes[-1]}"
-        raise ValueError(
-            f"x and y must have shapes [{n}, n_points, {ensemble.layer_sizes[0]}] and "
-            f"[{n}, n_points{targets}] with at least one point, got {list(x.shape)} and {list(y.shape)}."
-        )
-    loss.check(y, ensemble.layer_sizes[-1])
-    return x, y
 
 
 def _pool(n_threads: int) -> ThreadPoolExecutor:

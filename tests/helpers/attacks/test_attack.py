@@ -274,8 +274,8 @@ def test_margin_is_judged_in_double_precision():
     ("change", "words"),
     [
         ({"epsilon": -1.0}, "epsilon must be a finite number at least 0"),
-        ({"x": torch.zeros(3, 4, 2)}, r"x and y must have shapes \[2, n_points, 2\] and \[2, n_points\]"),
-        ({"y": torch.zeros(5, dtype=torch.int64)}, "x and y must have shapes"),
+        ({"x": torch.zeros(3, 4, 2)}, r"x must have shape \[2, n_points, 2\] or \[n_points, 2\]"),
+        ({"y": torch.zeros(5, dtype=torch.int64)}, "y must hold classes, int64, of shape"),
         ({"bounds": (1.0, 2.0)}, "x must lie within its bounds"),
         ({"safe": torch.zeros(4, dtype=torch.bool)}, r"safe must have shape \[2, 4\]"),
     ],

@@ -18,7 +18,6 @@ from helpers.experiments.class_treatment import (
 from helpers.experiments.sweeps import spiral_sweep, training_results
 from helpers.metrics.mappings import area, collapsed_class, displacement, margin, shape_distance, spread
 from helpers.metrics.vanishing import dead_unit_share, zero_gradient_share
-from helpers.models.ensemble import hidden_values
 from helpers.training.protocol import Training
 
 AXES = {"activations": ["tanh", "relu"], "entanglements": [2, 5], "seeds": [3, 1, 2]}
@@ -64,7 +63,7 @@ def test_mappings_of_each_member(sweep):
     first = mapping_results(sweep, DATA, layer=0)
     for k, where in enumerate(members(sweep)):
         network = sweep.history.at(3).select([k])
-        mapped = hidden_values(network, DATA.x)[0]
+        mapped = network.hidden(DATA.x, -1)[0]
         here = found.sel(where | {"epoch": 3})
         for label in (0, 1):
             np.testing.assert_allclose(here["area"].sel({"class": label}), area(mapped[DATA.y == label]), rtol=1e-6)
@@ -77,7 +76,7 @@ def test_mappings_of_each_member(sweep):
         for pairing, images in ((own, mapped), (none, mapped.mean(dim=0, keepdim=True))):
             for name, expected in displacement(DATA.x, images).items():
                 np.testing.assert_allclose(pairing[name], expected, rtol=1e-5)
-        expected = spread(hidden_values(network, DATA.x, layer=0)[0][DATA.y == 1])
+        expected = spread(network.hidden(DATA.x, 0)[0][DATA.y == 1])
         np.testing.assert_allclose(first["spread"].sel(where | {"epoch": 3, "class": 1}), expected, rtol=1e-6)
     shuffled = found["r_squared"].sel(pairing="shuffled")
     assert float(abs(shuffled - found["r_squared"].sel(pairing="own")).min()) > 0
@@ -97,7 +96,7 @@ def test_shuffled_images_belong_to_the_seed_alone(sweep):
 def test_shape_distances_compare_the_same_seed_or_the_next(sweep):
     np.testing.assert_allclose(shape_distances(sweep, sweep, DATA), 0, atol=1e-9)
     shifted = shape_distances(sweep, sweep, DATA, shift=1)
-    mapped = hidden_values(sweep.history.final, DATA.x)
+    mapped = sweep.history.final.hidden(DATA.x, -1)
     for k, where in enumerate(members(sweep)):
         following = k + 1 if k % 3 < 2 else k - 2
         expected = shape_distance(mapped[k], mapped[following]).item()
@@ -138,7 +137,7 @@ def test_batch_sizes_are_compared_at_equal_epochs_and_at_equal_steps():
         other = spiral_sweep(**options, training=replace(QUICK, batch_size=size, epochs=epochs))
         expected = shape_distances(standard, other, DATA)
         np.testing.assert_allclose(found["shape_distance"].sel(budget="steps", batch_size=size), expected, atol=1e-6)
-        mapped = hidden_values(other.history.final, DATA.x)
+        mapped = other.history.final.hidden(DATA.x, -1)
         collapsed = other.label((collapsed_class(mapped, DATA.y) >= 0).double())
         np.testing.assert_array_equal(found["collapsed_by_batch"].sel(budget="steps", batch_size=size), collapsed)
     np.testing.assert_allclose(found["seed_distance"], shape_distances(standard, standard, DATA, shift=1))

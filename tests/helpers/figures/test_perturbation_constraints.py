@@ -12,7 +12,6 @@ from helpers.datasets.dataset import Dataset
 from helpers.explorers.perturbation_constraints import constraint_explorer
 from helpers.figures import perturbation_constraints as drawings
 from helpers.figures.picture import new_figure
-from helpers.metrics.sensitivity import hidden_values
 from helpers.models.constraints import value_span
 from helpers.models.ensemble import Ensemble
 from helpers.models.heads import HEADS
@@ -127,7 +126,7 @@ def test_explorer_tells_what_the_clamp_does(networks, data, monkeypatch):
     told = texts(box)
     assert len(told) == 6
     network = networks["relu"].select([1])
-    hidden = hidden_values(network, data.x)
+    hidden = network.hidden(data.x, 0)
     with torch.no_grad():
         logits = network(hidden.clamp(min=float(value_span(network, hidden).at(0.4))), first=1)
     share = float((logits[0].argmax(dim=1) == data.y).double().mean())

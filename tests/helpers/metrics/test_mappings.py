@@ -24,7 +24,7 @@ from helpers.metrics.mappings import (
     spread,
     without_outliers,
 )
-from helpers.models.ensemble import Ensemble, hidden_values
+from helpers.models.ensemble import Ensemble
 from helpers.training.protocol import Training
 from helpers.training.train import train
 
@@ -41,23 +41,6 @@ def both(first, second):
 
 
 # ---------------------------------------------------------------------------------------------- hidden values
-
-
-def test_images_are_those_of_the_member_taken_out_in_the_order_of_the_points():
-    ensemble = Ensemble([2, 5, 4, 3, 2], ["tanh", "prelu", "abs"], [1, 2, 3])
-    x = torch.from_numpy(RNG.normal(size=(20, 2))).float()
-    for layer in (0, 1, 2, -1, -3):
-        found = hidden_values(ensemble, x, layer=layer)
-        for k in range(3):
-            modules = ensemble.member(k)[: 2 * (layer % 3) + 2]
-            torch.testing.assert_close(found[k], modules(x), rtol=1e-5, atol=1e-6)
-
-
-@pytest.mark.parametrize("layer", [2, -3])
-def test_a_layer_that_is_not_there_is_refused(layer):
-    ensemble = Ensemble([2, 5, 4, 2], ["tanh"], [1])
-    with pytest.raises(ValueError, match="layer must be a whole number at least -2 and at most 1"):
-        hidden_values(ensemble, torch.zeros(1, 2), layer=layer)
 
 
 def images_collected_while_training(ensemble, data, batch_size):
@@ -79,7 +62,7 @@ def test_images_of_an_epoch_come_from_one_set_of_weights():
     history = train(
         ensemble, data.x, data.y, Training(epochs=2, batch_size=10, learning_rate=0.05), snapshots=[0, 1, 2]
     )
-    images = [hidden_values(history.at(epoch), data.x)[0] for epoch in (0, 1, 2)]
+    images = [history.at(epoch).hidden(data.x, -1)[0] for epoch in (0, 1, 2)]
     for epoch, found in enumerate(images):
         weights = history.at(epoch)
         by_hand = torch.tanh(data.x @ weights.weights[0][0].T + weights.biases[0][0])

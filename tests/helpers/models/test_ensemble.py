@@ -305,6 +305,72 @@ def test_member_refuses_what_is_not_there(mixed, index):
 def test_forward_refuses_other_shapes(mixed, shape):
     with pytest.raises(ValueError, match=r"x must have shape \[14, n_points, 3\] or \[n_points, 3\]"):
         mixed(torch.zeros(shape))
+    with pytest.raises(ValueError, match=r"x must have shape \[14, n_points, 3\] or \[n_points, 3\]"):
+        mixed.own(torch.zeros(shape))
+
+
+def test_hidden_values_are_those_of_the_member_taken_out_in_the_order_of_the_points():
+    ensemble = Ensemble([2, 5, 4, 3, 2], ["tanh", "prelu", "abs"], [1, 2, 3])
+    x = points(20, 2)
+    for layer in (0, 1, 2, -1, -3):
+        values = ensemble.hidden(x, layer)
+        assert not values.requires_grad
+        for k in range(3):
+            modules = ensemble.member(k)[: 2 * (layer % 3) + 2]
+            torch.testing.assert_close(values[k], modules(x), rtol=1e-5, atol=1e-6)
+            own = ensemble.hidden(torch.stack([x, x, x + 1]), layer)[k]
+            torch.testing.assert_close(own, modules(x + (k == 2)), rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize("layer", [2, -3])
+def test_a_hidden_layer_that_is_not_there_is_refused(layer):
+    ensemble = Ensemble([2, 5, 4, 2], ["tanh"], [1])
+    with pytest.raises(ValueError, match="layer must be a whole number at least -2 and at most 1"):
+        ensemble.hidden(torch.zeros(1, 2), layer)
+
+
+@pytest.mark.parametrize("n_out", [1, 4])
+@pytest.mark.parametrize("classes", [True, False])
+def test_what_is_shared_is_shown_to_every_member(classes, n_out):
+    ensemble = Ensemble([3, 5, n_out], ["relu", "tanh"], [0, 1])
+    x = points(6, 3)
+    y = torch.tensor([0, 1, 1, 0, 1, 0]) if classes else points(6, n_out)
+    shared = ensemble.own(x, y, classes=classes)
+    own = ensemble.own(torch.stack([x, x]), torch.stack([y, y]), classes=classes)
+    mixed = ensemble.own(torch.stack([x, x]), y, classes=classes)
+    for first, second, third, given in zip(shared, own, mixed, (x, y), strict=True):
+        assert torch.equal(first, second)
+        assert torch.equal(first, third)
+        assert torch.equal(first[1], given)
+        assert first.dtype == given.dtype
+    assert torch.equal(ensemble.own(x), shared[0])
+    assert shared[0].data_ptr() == x.data_ptr()  # not a copy
+
+
+@pytest.mark.parametrize(
+    ("y", "classes", "words"),
+    [
+        (torch.zeros(6, 1).long(), True, r"y must hold classes, int64, of shape \[2, 6\] or \[6\], got \[6, 1\]"),
+        (torch.zeros(1).long(), True, r"y must hold classes.* got \[1\] of torch.int64"),
+        (torch.zeros(1, 6).long(), True, r"y must hold classes.* got \[1, 6\]"),
+        (torch.zeros(6), True, r"y must hold classes, int64.* got \[6\] of torch.float32"),
+        (torch.tensor([0, 1, 2, 3, 0, 4]), True, "y must hold classes from 0 to 3, got 0 to 4"),
+        (torch.tensor([0, 1, 2, -1, 0, 3]), True, "y must hold classes from 0 to 3, got -1 to 3"),
+        (torch.zeros(6), False, r"y must hold floating point numbers, of shape \[2, 6, 4\] or \[6, 4\], got \[6\]"),
+        (torch.zeros(6, 4).long(), False, "y must hold floating point numbers.* of torch.int64"),
+    ],
+)
+def test_targets_that_do_not_suit_are_refused(y, classes, words):
+    ensemble = Ensemble([3, 5, 4], ["relu", "tanh"], [0, 1])
+    with pytest.raises(ValueError, match=words):
+        ensemble.own(torch.zeros(6, 3), y, classes=classes)
+
+
+def test_the_sign_of_one_output_tells_two_classes():
+    ensemble = Ensemble([3, 5, 1], ["relu"], [0])
+    assert ensemble.own(torch.zeros(2, 3), torch.tensor([0, 1]))[1].tolist() == [[0, 1]]
+    with pytest.raises(ValueError, match="y must hold classes from 0 to 1, got 0 to 2"):
+        ensemble.own(torch.zeros(2, 3), torch.tensor([0, 2]))
 
 
 def test_one_logit_says_what_two_say():

@@ -211,7 +211,7 @@ def test_intervals_can_be_differentiated():
         ({"method": "magic"}, "method must be one of interval, linear"),
         ({"x": torch.zeros(3, 4)}, r"x must have shape \[1, n_points, 2\] or \[n_points, 2\], got \[3, 4\]"),
         ({"y": torch.zeros(2, dtype=torch.int64)}, r"y must hold classes.*\[1, 3\] or \[3\], got \[2\]"),
-        ({"y": torch.zeros(3)}, "y must hold classes, whole numbers"),
+        ({"y": torch.zeros(3)}, "y must hold classes, int64"),
         ({"y": torch.tensor([0, 1, 2])}, "y must hold classes from 0 to 1, got 0 to 2"),
     ],
 )
@@ -225,4 +225,10 @@ def test_bad_input_is_named(wrong, message):
 def test_outputs_that_are_not_linear_are_refused(output):
     ensemble = Ensemble([2, 3, 2], ["relu"], [0], output=output)
     with pytest.raises(ValueError, match=f"ensemble must have linear outputs to be bounded, got '{output}' ones"):
+        certified(ensemble, torch.zeros(1, 2), torch.zeros(1, dtype=torch.int64), 0.1)
+
+
+def test_one_output_alone_is_refused():
+    ensemble = Ensemble([2, 3, 1], ["relu"], [0])
+    with pytest.raises(ValueError, match="ensemble must have at least two outputs to be bounded, got 1"):
         certified(ensemble, torch.zeros(1, 2), torch.zeros(1, dtype=torch.int64), 0.1)
