@@ -32,7 +32,7 @@ from helpers.models.constraints import SIDES, Constraint
 from helpers.models.ensemble import Ensemble
 from helpers.models.heads import HEAD_NAME, head
 from helpers.seeding import SEED
-from helpers.training.protocol import Training
+from helpers.training.protocol import OptimiserName, Training
 from helpers.training.train import train, training_seconds
 
 # How far the affine constraints go: 0 is none of it.
@@ -57,7 +57,7 @@ class Protocol:
     """
 
     pixels: str
-    optimiser: str
+    optimiser: OptimiserName
     scope: str
 
 
@@ -165,7 +165,7 @@ def _train_head(
 def _hours(
     sizes: Sequence[int],
     sets: Mapping[str, tuple[Dataset, Dataset]],
-    rules: Mapping[tuple[str, str], Training],
+    rules: Mapping[tuple[str, OptimiserName], Training],
     n_networks: int,
 ) -> float:
     """Hours for so many networks by each way of training, one after the other, from a few epochs of one network."""

@@ -28,14 +28,14 @@ COMPILERS = ("c++", "g++", "clang++")
 NATIVE = "-mcpu=native" if platform.machine() in ("arm64", "aarch64") else "-march=native"
 FLAGS = ("-std=c++17", "-O3", NATIVE, "-fno-math-errno", "-fno-trapping-math", "-shared", "-fPIC")
 
-# In the order of the enumerations in kernel.cpp.
-ACTIVATIONS = ("tanh", "relu", "leaky_relu", "prelu", "elu", "gelu", "silu", "softsign", "sigmoid", "abs")
-LOSSES = ("cross_entropy", "binary_cross_entropy", "squared_error", "margin")
-OPTIMISERS = ("adam", "sgd")
-OUTPUTS = ("linear", "activated", "negated")
+# Names in the order of the enumerations in kernel.cpp, so that a name's place is its number there.
+ACTIVATION_CODES = ("tanh", "relu", "leaky_relu", "prelu", "elu", "gelu", "silu", "softsign", "sigmoid", "abs")
+LOSS_CODES = ("cross_entropy", "binary_cross_entropy", "squared_error", "margin")
+OPTIMISER_CODES = ("adam", "sgd")
+OUTPUT_CODES = ("linear", "activated", "negated")
 
 
-class Protocol(ctypes.Structure):
+class TrainingProtocol(ctypes.Structure):
     """How to train one network; the same fields in the same order as in kernel.cpp."""
 
     _fields_ = [
@@ -87,7 +87,7 @@ def _run(*command: str) -> str:
 
 
 def train_network(
-    protocol: Protocol,
+    protocol: TrainingProtocol,
     layer_sizes: Sequence[int],
     x: Tensor,
     y: Tensor,
@@ -165,15 +165,15 @@ def differentiate_inputs(
         assert tensor.dtype == (torch.int64 if tensor is starts else torch.float32)
     kernel = library()
     assert kernel is not None
-    names = (ctypes.c_int32 * len(activations))(*map(ACTIVATIONS.index, activations))
+    names = (ctypes.c_int32 * len(activations))(*map(ACTIVATION_CODES.index, activations))
     sizes = (ctypes.c_int64 * len(layer_sizes))(*layer_sizes)
     numbers = [ctypes.c_int64(n) for n in (len(activations), len(layer_sizes) - 1, parameters.shape[1])]
     pointers = [
         ctypes.c_void_p(None if t is None else t.data_ptr()) for t in (parameters, starts, x, y, margins, gradients)
     ]
     kernel.differentiate_inputs(
-        ctypes.c_int32(LOSSES.index(loss)),
-        ctypes.c_int32(OUTPUTS.index(output)),
+        ctypes.c_int32(LOSS_CODES.index(loss)),
+        ctypes.c_int32(OUTPUT_CODES.index(output)),
         numbers[0],
         names,
         numbers[1],

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Literal, get_args
 
 from helpers.checks import Choice, Integer, Real
-from helpers.models import kernel
 from helpers.models.losses import LOSS_NAME
+
+OptimiserName = Literal["adam", "sgd"]
 
 
 @dataclass(frozen=True)
@@ -31,7 +33,7 @@ class Training:
     epochs: int = 100
     batch_size: int = 50
     learning_rate: float | Sequence[float] = 1e-3
-    optimiser: str = "adam"
+    optimiser: OptimiserName = "adam"
     momentum: float = 0.9
     weight_decay: float = 0.0
     loss: str = "cross_entropy"
@@ -46,7 +48,7 @@ class Training:
             object.__setattr__(self, "learning_rate", rates)
         else:
             rate("learning_rate", given)
-        Choice(kernel.OPTIMISERS)("optimiser", self.optimiser)
+        Choice(get_args(OptimiserName))("optimiser", self.optimiser)
         Real(at_least=0, at_most=1)("momentum", self.momentum)
         Real(at_least=0)("weight_decay", self.weight_decay)
         LOSS_NAME("loss", self.loss)

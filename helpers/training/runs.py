@@ -110,7 +110,7 @@ class Run:
             and self.x.device.type == "cpu"
             and self.x.dtype == torch.float32
             and 4 * n_floats <= KERNEL_BYTES
-            and set(self.ensemble.activations) <= set(kernel.ACTIVATIONS)
+            and set(self.ensemble.activations) <= set(kernel.ACTIVATION_CODES)
             and kernel.library() is not None
         )
 
@@ -122,11 +122,11 @@ class Run:
 
     def _compiled(self, k: int, n_epochs: int) -> None:
         training = self.training
-        protocol = kernel.Protocol(
-            kernel.ACTIVATIONS.index(self.ensemble.activations[k]),
-            kernel.LOSSES.index(training.loss),
-            kernel.OPTIMISERS.index(training.optimiser),
-            kernel.OUTPUTS.index(self.ensemble.output),
+        protocol = kernel.TrainingProtocol(
+            kernel.ACTIVATION_CODES.index(self.ensemble.activations[k]),
+            kernel.LOSS_CODES.index(training.loss),
+            kernel.OPTIMISER_CODES.index(training.optimiser),
+            kernel.OUTPUT_CODES.index(self.ensemble.output),
             self.ensemble.output_bias,
             self.rates[k],
             *((0.9, 0.999) if training.optimiser == "adam" else (training.momentum, 0.0)),  # PyTorch's defaults

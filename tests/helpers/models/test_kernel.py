@@ -2,6 +2,7 @@
 
 import shutil
 import warnings
+from typing import get_args
 
 import pytest
 import torch
@@ -10,7 +11,7 @@ from helpers.models import kernel
 from helpers.models.activations import ACTIVATIONS
 from helpers.models.ensemble import OUTPUTS, Ensemble
 from helpers.models.losses import LOSSES
-from helpers.training.protocol import Training
+from helpers.training.protocol import OptimiserName, Training
 from helpers.training.train import train
 
 COMPILER = next(filter(None, map(shutil.which, kernel.COMPILERS)), None)
@@ -23,18 +24,19 @@ def one_run(**options):
 
 
 def test_names_are_those_of_the_registries():
-    assert set(kernel.ACTIVATIONS) == set(ACTIVATIONS)
-    assert set(kernel.LOSSES) == set(LOSSES)
-    assert kernel.OUTPUTS == OUTPUTS
+    assert set(kernel.ACTIVATION_CODES) == set(ACTIVATIONS)
+    assert set(kernel.LOSS_CODES) == set(LOSSES)
+    assert kernel.OUTPUT_CODES == OUTPUTS
+    assert get_args(OptimiserName) == kernel.OPTIMISER_CODES
 
 
 def test_names_are_in_the_order_of_the_source():
     source = kernel.SOURCE.read_text()
     for enumeration, names in (
-        ("Activation", kernel.ACTIVATIONS),
-        ("Loss", kernel.LOSSES),
-        ("Optimiser", kernel.OPTIMISERS),
-        ("Output", kernel.OUTPUTS),
+        ("Activation", kernel.ACTIVATION_CODES),
+        ("Loss", kernel.LOSS_CODES),
+        ("Optimiser", kernel.OPTIMISER_CODES),
+        ("Output", kernel.OUTPUT_CODES),
     ):
         listed = source.split(f"enum {enumeration} {{")[1].split("}")[0]
         assert [name.strip().lower() for name in listed.split(",")] == list(names)
