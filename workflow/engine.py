@@ -121,7 +121,7 @@ def gather(root: Path, plan: Plan) -> list[Path]:
             facts = {k: record[k] for k in ("key", "seconds", "peak_mib", "executed", "threads")}
             facts["given"] = record["parameters"]
             data = results.load(folder / "results" / name)
-            parts.append(gathering.Part(job.chosen, data, facts))
+            parts.append(gathering.Execution(job.chosen, data, facts))
         path = plan.grid.with_name(f"{plan.grid.stem}.{name}")
         try:
             whole = gathering.gather(
@@ -129,7 +129,7 @@ def gather(root: Path, plan: Plan) -> list[Path]:
             )
         except ValueError as error:
             raise BuildError(f"{name} cannot be gathered: {error}") from None
-        results.save(whole, path, gathering.provenance(plan.described, parts))
+        results.save(whole, path, gathering.grid_provenance(plan.described, parts))
         written.append(path)
     return written
 

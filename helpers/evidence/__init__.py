@@ -1,72 +1,55 @@
 """From labelled results to verdicts: intervals, comparisons, claims, tables, the report; how results are kept.
 
-Knows nothing of networks: whatever has a dimension `seed` can be decided.
+Knows nothing of networks: whatever has a dimension `seed` can be judged. `claims` are data, with a file for each
+chapter; `verdicts` judges them; `tables` and `report` are there to be read; `results` keeps what was computed.
 """
 
-from helpers.evidence.claims import Case, Claim, Part, Verdict, decide, decide_all, load_claims
-from helpers.evidence.comparisons import comparisons, rank_correlation
+from helpers.evidence import claims, results
+from helpers.evidence.claims import Claim, load_claims
+from helpers.evidence.comparisons import (
+    comparisons,
+    effect_size,
+    holm,
+    one_sided_p,
+    probability_of_improvement,
+    rank_correlation,
+)
 from helpers.evidence.intervals import (
     Interval,
     bootstrap_interval,
-    effect_size,
-    holm,
     interquartile_mean,
+    interval,
     interval_over,
-    one_sided_p,
     paired_interval,
-    probability_of_improvement,
     share_interval,
 )
-from helpers.evidence.report import (
-    Report,
-    as_html,
-    as_json,
-    as_text,
-    cost,
-    counts,
-    decisive,
-    described,
-    explained,
-    load_report,
-    reasons,
-    rows,
-)
-from helpers.evidence.tables import beside_reported, row_id, verdict_lines, verdict_table
+from helpers.evidence.report import Report, load_report
+from helpers.evidence.tables import table
+from helpers.evidence.verdicts import Verdict, Verdicts, judge, judge_all
 
 __all__ = [
-    "Case",
     "Claim",
     "Interval",
-    "Part",
     "Report",
     "Verdict",
-    "as_html",
-    "as_json",
-    "as_text",
-    "beside_reported",
+    "Verdicts",
     "bootstrap_interval",
+    "claims",
     "comparisons",
-    "cost",
-    "counts",
-    "decide",
-    "decide_all",
-    "decisive",
-    "described",
     "effect_size",
-    "explained",
     "holm",
     "interquartile_mean",
+    "interval",
     "interval_over",
+    "judge",
+    "judge_all",
     "load_claims",
     "load_report",
     "one_sided_p",
     "paired_interval",
     "probability_of_improvement",
     "rank_correlation",
-    "reasons",
-    "row_id",
-    "rows",
+    "results",
     "share_interval",
-    "verdict_lines",
-    "verdict_table",
+    "table",
 ]

@@ -132,7 +132,7 @@ def mean(results: xr.Dataset, measure: str) -> xr.DataArray:
     return results[measure]
 
 
-def spread(results: xr.Dataset, measure: str) -> xr.DataArray:
+def deviation(results: xr.Dataset, measure: str) -> xr.DataArray:
     """Distance from the mean over the seeds."""
     return abs(results[measure] - results[measure].mean("seed"))
 
@@ -166,7 +166,7 @@ STATISTICS: Mapping[str, Callable[[xr.Dataset, str], xr.DataArray]] = {
         magnitude,
         share,
         mean,
-        spread,
+        deviation,
         change_between_ends,
         steepest_step,
     )

@@ -1,4 +1,4 @@
-"""Claims as data, verdicts by code: what a study said, and the rule that decides it, older than the results.
+"""Claims as data: what a study said, and the rule that decides it from results (`verdicts`) and is older than they are.
 
 The folder ``claims/`` has one file for each chapter. A claim holds if all its parts hold. A part computes one statistic
 for each seed (`claim_statistics`) from one measure of the results, or from two, of which the second is subtracted, once
@@ -21,23 +21,18 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import MISSING, dataclass, field, fields
 from importlib.resources import files
-from typing import Any
-
-import numpy as np
-import xarray as xr
+from typing import Any, Final, Literal
 
 from helpers.evidence.claim_statistics import STATISTICS
-from helpers.evidence.intervals import Interval, bootstrap_interval, effect_size, holm, one_sided_p, share_interval
 from helpers.files import read_yaml
 
 # The book's chapters, in its order: the names of their files in claims/, and of their notebooks behind the number.
 CHAPTERS = ("weight_norms", "class_treatment", "robustness", "perturbation_constraints", "dirty_data")
 
-REPRODUCED, PARTLY, NOT_REPRODUCED, CANNOT = "reproduced", "partly", "not reproduced", "cannot be tested"
 # A study's text and its code may do different things; a part of a rule belongs to one of them.
-AS_WRITTEN, AS_CODED = "as written", "as coded"
-# One side of a 95 % interval.
-ALPHA = 0.025
+Reading = Literal["as written", "as coded"]
+AS_WRITTEN: Final = "as written"
+AS_CODED: Final = "as coded"
 
 
 @dataclass(frozen=True)
@@ -51,7 +46,7 @@ class Part:
     expect: Mapping[str, float]
     select: Mapping[str, Sequence[Any]] = field(default_factory=dict)
     contrast: Mapping[str, Sequence[Any]] = field(default_factory=dict)
-    protocol: str = AS_WRITTEN
+    protocol: Reading = AS_WRITTEN
 
     def __post_init__(self) -> None:
         if self.protocol not in (AS_WRITTEN, AS_CODED):
@@ -96,47 +91,9 @@ class Claim:
     quick_seeds: int | None = None
 
     @property
-    def protocols(self) -> tuple[str, ...]:
+    def protocols(self) -> tuple[Reading, ...]:
         """The protocols that its parts belong to, in their order."""
         return tuple(dict.fromkeys(part.protocol for part in self.parts))
-
-
-@dataclass(frozen=True)
-class Case:
-    """One decided case of a part.
-
-    Attributes:
-        part: the part.
-        where: its place on the dimensions that the part makes cases of.
-        interval: of the mean over seeds.
-        effect: standardised distance of the mean from the nearest bound.
-        p: probability of a mean at least as far inside the bounds if the truth lay on one of them.
-        holds: whether the interval lies within the bounds.
-    """
-
-    part: Part
-    where: Mapping[str, Any]
-    interval: Interval
-    effect: float
-    p: float
-    holds: bool
-
-
-@dataclass(frozen=True)
-class Verdict:
-    """A claim's verdict under one protocol with the cases behind it; no cases where it cannot be tested."""
-
-    claim: Claim
-    protocol: str
-    verdict: str
-    reason: str
-    cases: tuple[Case, ...]
-
-    @property
-    def n_corrected(self) -> int:
-        """Cases that hold and would if all cases of the claim were one family, by Holm's correction."""
-        adjusted = holm([case.p for case in self.cases])
-        return sum(case.holds and p <= ALPHA for case, p in zip(self.cases, adjusted, strict=True))
 
 
 def load_claims(results: str | None = None) -> dict[str, Claim]:
@@ -177,88 +134,3 @@ def _check_keys(name: str, kind: type[Claim | Part], entry: Mapping[str, Any]) -
     for key, needed in known.items():
         if needed and key not in entry:
             raise ValueError(f"{name} must have the key {key!r}, got {', '.join(map(str, entry))}.")
-
-
-def decide_all(name: str, results: xr.Dataset, *, quick: bool = False) -> list[Verdict]:
-    """Decide every claim that these results decide, under every protocol it knows, in the order of the claims.
-
-    Args:
-        name: of the results.
-        results: see `decide`.
-        quick: see `decide`.
-    """
-    claims = load_claims(name).values()
-    return [decide(claim, results, protocol, quick=quick) for claim in claims for protocol in claim.protocols]
-
-
-def decide(claim: Claim, results: xr.Dataset, protocol: str = AS_WRITTEN, *, quick: bool = False) -> Verdict:
-    """Decide a claim from results, by its own rule.
-
-    Args:
-        claim: the claim.
-        results: labelled arrays with a dimension ``seed`` and those that the claim's parts name; of a
-            dimension named ``epoch`` or ``…_epoch`` the last entry counts.
-        protocol: which of the claim's parts count, those of the study as written or as coded.
-        quick: be content with as many seeds as the claim asks of the preset quick.
-
-    Returns:
-        The verdict; ``cannot be tested`` if something the claim needs is missing from the results.
-
-    Raises:
-        ValueError: the claim has no part of this protocol.
-    """
-    if protocol not in claim.protocols:
-        raise ValueError(f"protocol must be one that {claim.id} has, {list(claim.protocols)}, got {protocol!r}.")
-    wanted = claim.quick_seeds if quick else claim.seeds
-    if wanted is None:
-        return Verdict(claim, protocol, CANNOT, "a quick run cannot tell", ())
-    cases: list[Case] = []
-    for part in (part for part in claim.parts if part.protocol == protocol):
-        try:
-            values = _per_seed(part, results)
-        except KeyError as error:
-            return Verdict(claim, protocol, CANNOT, f"the results lack what {part.label!r} needs: {error.args[0]}", ())
-        if values.sizes["seed"] < wanted:
-            few = f"{values.sizes['seed']} seeds, where the rule asks for {wanted}"
-            return Verdict(claim, protocol, CANNOT, few, ())
-        flat = values.stack(case=list(part.cases)) if part.cases else values.expand_dims("case", axis=1)
-        for i in range(flat.sizes["case"]):
-            column = flat.isel(case=i)
-            where = {name: column[name].item() for name in part.cases}
-            cases.append(_decide_case(part, where, column.to_numpy()))
-    n_holding = sum(case.holds for case in cases)
-    verdict = REPRODUCED if n_holding == len(cases) else PARTLY if n_holding else NOT_REPRODUCED
-    return Verdict(claim, protocol, verdict, f"{n_holding} of {len(cases)} cases hold", tuple(cases))
-
-
-def _decide_case(part: Part, where: Mapping[str, Any], values: np.ndarray[Any, Any]) -> Case:
-    share = part.statistic == "share"
-    interval = share_interval(values) if share else bootstrap_interval(values)
-    above, below = part.expect.get("above", -np.inf), part.expect.get("below", np.inf)
-    # The null value nearest to the claim; of an equivalence claim the distance from its middle is given.
-    null = above if np.isinf(below) else below if np.isinf(above) else (above + below) / 2
-    holds = bool(interval.low > above and interval.high < below)
-    p = one_sided_p(values, above=above, below=below, share=share)
-    return Case(part, where, interval, effect_size(values, null=null), p, holds)
-
-
-def _per_seed(part: Part, results: xr.Dataset) -> xr.DataArray:
-    """The statistic of a part for each seed and case, dimensions seed and cases."""
-    results = results.isel({name: -1 for name in results.dims if str(name).endswith("epoch")})
-    measures = [part.measure] if isinstance(part.measure, str) else list(part.measure)
-    present = results[measures[0]].dims
-    chosen = results.sel({name: list(labels) for name, labels in part.select.items() if name in present})
-    statistic = STATISTICS[part.statistic]
-    values = statistic(chosen, measures[0])
-    for other in measures[1:]:
-        values = values - statistic(chosen, other)
-    for name, (first, second) in part.contrast.items():
-        values = _at(values, name, first) - _at(values, name, second)
-    values = values.mean([d for d in values.dims if d != "seed" and d not in part.cases], skipna=False)
-    # Measures may come with different numbers of seeds; one that a measure was never taken at says nothing of it.
-    return values.transpose("seed", ...).dropna("seed", how="all")
-
-
-def _at(values: xr.DataArray, name: str, labels: Any) -> xr.DataArray:
-    """The values at one label of a dimension, or their mean over a list of labels."""
-    return values.sel({name: labels}).mean(name) if isinstance(labels, list) else values.sel({name: labels}, drop=True)

@@ -18,8 +18,8 @@ COMBINATION = "combination"
 
 
 @dataclass(frozen=True)
-class Part:
-    """The results of one execution.
+class Execution:
+    """The results of one execution of a notebook.
 
     Attributes:
         chosen: the parameters that were varied, with its values.
@@ -32,7 +32,7 @@ class Part:
     facts: Mapping[str, Any] = field(default_factory=dict)
 
 
-def gather(parts: Sequence[Part], *, join: Mapping[str, str] | None = None, listed: bool = False) -> xr.Dataset:
+def gather(parts: Sequence[Execution], *, join: Mapping[str, str] | None = None, listed: bool = False) -> xr.Dataset:
     """Gather results into one data set.
 
     Each parameter becomes a dimension with its values, lists as JSON text. Where the parts have different values on a
@@ -46,7 +46,7 @@ def gather(parts: Sequence[Part], *, join: Mapping[str, str] | None = None, list
         listed: the parts are no complete grid; they follow each other along the dimension ``combination``.
 
     Returns:
-        The data set, without attributes; `provenance` says what made it.
+        The data set, without attributes; `grid_provenance` says what made it.
 
     Raises:
         ValueError: the parts do not fit each other; the text names what does not.
@@ -62,7 +62,7 @@ def gather(parts: Sequence[Part], *, join: Mapping[str, str] | None = None, list
     pairs = [(dict(part.chosen), _fillable(part, parts)) for part in parts]
     if listed:
         whole = _concat([data for _, data in pairs], COMBINATION)
-        columns = {_free(name, parts): (COMBINATION, [_label(one[name]) for one, _ in pairs]) for name in names}
+        columns = {_free(name, parts): (COMBINATION, [_label(chosen[name]) for chosen, _ in pairs]) for name in names}
         return whole.assign_coords({COMBINATION: range(len(parts)), **columns}).drop_attrs(deep=False)
     # The innermost first; what continues a dimension of the parts has to be put together before all others.
     for name in [*join, *(n for n in reversed(names) if n not in join)]:
@@ -83,7 +83,7 @@ def gather(parts: Sequence[Part], *, join: Mapping[str, str] | None = None, list
     return whole.drop_attrs(deep=False)
 
 
-def provenance(described: Mapping[str, Any], parts: Sequence[Part]) -> dict[str, Any]:
+def grid_provenance(described: Mapping[str, Any], parts: Sequence[Execution]) -> dict[str, Any]:
     """Return what made a gathered data set, as plain data.
 
     Args:
@@ -102,14 +102,14 @@ def _label(value: Any) -> Any:
     return value if isinstance(value, bool | int | float | str) else json.dumps(value)
 
 
-def _free(name: str, parts: Sequence[Part]) -> str:
+def _free(name: str, parts: Sequence[Execution]) -> str:
     taken = {other for part in parts for other in [*part.data.variables, *part.data.dims]} | {COMBINATION}
     return f"parameter_{name}" if name in taken else name
 
 
-def _check_sizes(parts: Sequence[Part]) -> None:
+def _check_sizes(parts: Sequence[Execution]) -> None:
     """Refuse dimensions without labels that differ in size: nothing says which entries belong together."""
-    first: dict[str, tuple[int, Part]] = {}
+    first: dict[str, tuple[int, Execution]] = {}
     for part in parts:
         for name, size in part.data.sizes.items():
             if name in part.data.indexes:
@@ -122,7 +122,7 @@ def _check_sizes(parts: Sequence[Part]) -> None:
                 )
 
 
-def _fillable(part: Part, parts: Sequence[Part]) -> xr.Dataset:
+def _fillable(part: Execution, parts: Sequence[Execution]) -> xr.Dataset:
     """The data of a part, true and false as 1 and 0 wherever an entry may turn out to be missing."""
     alike = all(
         set(other.data.variables) == set(part.data.variables)

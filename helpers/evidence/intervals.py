@@ -1,4 +1,4 @@
-"""Intervals and effect sizes over seeds."""
+"""Means over seeds with their intervals."""
 
 from __future__ import annotations
 
@@ -32,16 +32,43 @@ class Interval:
     high: float
     n: int
 
+    def scaled(self, factor: float) -> Interval:
+        """Return the interval of the values times a factor, e.g. 100 for percent."""
+        low, high = sorted((factor * self.low, factor * self.high))
+        return Interval(factor * self.mean, low, high, self.n)
+
     def __format__(self, spec: str) -> str:
         """Format as ``mean [low, high]``, each number by ``spec``, with a true minus sign and no minus zero."""
-        mean, low, high = (_number(value, spec) for value in (self.mean, self.low, self.high))
+        mean, low, high = (formatted(value, spec) for value in (self.mean, self.low, self.high))
         return f"{mean} [{low}, {high}]"
 
 
-def _number(value: float, spec: str) -> str:
+def formatted(value: float, spec: str) -> str:
+    """Return a number by a format, with a true minus sign and no minus zero."""
     text = f"{value:{spec}}"
     is_zero = not text.strip("-0.,e+%")
     return text.replace("-", "" if is_zero else "−", 1) if text.startswith("-") else text
+
+
+def interval(values: ArrayLike | xr.DataArray, *, confidence: float = 0.95) -> Interval:
+    """Return the mean over seeds with its confidence interval, made as the verdicts make it.
+
+    Of yes and no (bool) it is the exact interval of a share, of numbers the bootstrap's.
+
+    Args:
+        values: one value for each seed, ``[n]``. A labelled array has no other dimension than ``seed``; seeds at which
+            it was never taken (NaN) don't count.
+        confidence: coverage of the interval, above 0 and below 1.
+
+    Raises:
+        ValueError: a labelled array has other dimensions; otherwise as `share_interval` and `bootstrap_interval`.
+    """
+    if isinstance(values, xr.DataArray):
+        if values.dims != ("seed",):
+            raise ValueError(f"values must have the dimension seed and no other, got {values.dims}.")
+        values = values.dropna("seed")
+    array = np.asarray(values)
+    return (share_interval if array.dtype == np.bool_ else bootstrap_interval)(array, confidence=confidence)
 
 
 def bootstrap_interval(
@@ -119,99 +146,6 @@ def paired_interval(first: ArrayLike, second: ArrayLike, *, confidence: float = 
     return bootstrap_interval(a - b, confidence=confidence, seed=seed)
 
 
-def effect_size(values: ArrayLike, *, null: float = 0.0) -> float:
-    """Standardised distance of a mean from a null value, Hedges' correction for few seeds included.
-
-    g = (mean − null) / sd · (1 − 3 / (4 (n − 1) − 1)); for paired differences this is Cohen's d_z, corrected.
-    Infinite (with its sign) where the values do not vary but differ from the null, 0 where they equal it.
-
-    Args:
-        values: one value for each seed, ``[n]``, at least 3.
-        null: the value of no effect.
-
-    Raises:
-        ValueError: fewer than three values, or values that are not finite.
-
-    References:
-        Hedges (1981); Lakens (2013).
-    """
-    array = np.asarray(values, dtype=float)
-    n = Integer(at_least=3)("number of values", array.size)
-    if not np.isfinite(array).all():
-        raise ValueError(f"values must be finite numbers, got {values!r}.")
-    distance, spread = float(array.mean()) - null, float(array.std(ddof=1))
-    if spread <= 1e-12 * max(1.0, abs(float(array.mean()))):
-        return float(np.sign(distance) * np.inf) if abs(distance) > 1e-12 else 0.0
-    return distance / spread * (1 - 3 / (4 * (n - 1) - 1))
-
-
-def one_sided_p(values: ArrayLike, *, above: float = -np.inf, below: float = np.inf, share: bool = False) -> float:
-    """Probability of a mean at least as far inside two bounds, if the truth lay on one of them.
-
-    Student's t test of one side for each finite bound, of which the larger p counts (for two bounds, the test of
-    equivalence by two one-sided tests); of a share the exact binomial test. Values that do not vary are certain.
-
-    Args:
-        values: one value for each seed, ``[n]``, at least 2, all finite.
-        above: lower bound.
-        below: upper bound.
-        share: whether the values are zeros and ones, and their mean a share.
-
-    Raises:
-        ValueError: fewer than two values, values that are not finite, or no bound.
-
-    References:
-        Schuirmann (1987), for two bounds.
-    """
-    array = np.asarray(values, dtype=float)
-    if array.ndim != 1 or len(array) < 2 or not np.isfinite(array).all():
-        raise ValueError(f"values must be at least two finite numbers in one dimension, got {values!r}.")
-    bounds = [(bound, side) for bound, side in ((above, "greater"), (below, "less")) if np.isfinite(bound)]
-    if not bounds:
-        raise ValueError(f"above or below must be finite, got {above!r} and {below!r}.")
-    return max(
-        float(stats.binomtest(int(array.sum()), len(array), bound, alternative=side).pvalue)
-        if share
-        else _one_sided_t(array, bound, side)
-        for bound, side in bounds
-    )
-
-
-def _one_sided_t(values: np.ndarray[Any, Any], bound: float, side: str) -> float:
-    if np.ptp(values) <= 1e-12 * max(1.0, abs(float(values.mean()))):
-        inside = values.mean() > bound if side == "greater" else values.mean() < bound
-        return 0.0 if inside else 1.0
-    return float(stats.ttest_1samp(values, bound, alternative=side).pvalue)
-
-
-def holm(p_values: ArrayLike) -> list[float]:
-    """Adjust p values for the number of comparisons, by Holm's method.
-
-    In ascending order the k-th of m is multiplied by m − k + 1, and is no smaller than the one before it: to reject
-    what stays below α is wrong anywhere with probability at most α.
-
-    Args:
-        p_values: of one family, each from 0 to 1.
-
-    Returns:
-        The adjusted values, at most 1, in the order given.
-
-    Raises:
-        ValueError: a value lies outside 0 … 1.
-
-    References:
-        Holm (1979).
-    """
-    p = np.asarray(p_values, dtype=float)
-    if p.ndim != 1 or not ((p >= 0) & (p <= 1)).all():
-        raise ValueError(f"p_values must lie between 0 and 1, in one dimension, got {p_values!r}.")
-    order = np.argsort(p, kind="stable")
-    stepped = np.maximum.accumulate(p[order] * np.arange(len(p), 0, -1)) if len(p) else p
-    adjusted = np.empty_like(p)
-    adjusted[order] = np.minimum(stepped, 1.0)
-    return [float(value) for value in adjusted]
-
-
 def interquartile_mean(values: ArrayLike, *, confidence: float = 0.95, seed: int = 0) -> Interval:
     """Mean of the middle half of the values with its bootstrap interval: deaf to a quarter of outliers on either side.
 
@@ -232,49 +166,6 @@ def interquartile_mean(values: ArrayLike, *, confidence: float = 0.95, seed: int
 
 def _middle_mean(values: np.ndarray[Any, Any], axis: int = -1) -> Any:
     return stats.trim_mean(values, 0.25, axis=axis)
-
-
-def probability_of_improvement(
-    first: ArrayLike, second: ArrayLike, *, confidence: float = 0.95, seed: int = 0
-) -> Interval:
-    """Probability that a run of the first kind beats one of the second, with its bootstrap interval.
-
-    P(X > Y) + ½ P(X = Y) over all pairs, Mann and Whitney's U as a share; ½ where there is nothing to choose. Unlike a
-    difference of means it does not care by how much.
-
-    Args:
-        first: one value for each seed, ``[n]``, at least 2, all finite.
-        second: the same of the other kind, ``[m]``.
-        confidence: coverage of the interval, above 0 and below 1.
-        seed: seed of the resampling.
-
-    Raises:
-        ValueError: fewer than two values, values that are not finite, or a confidence outside its range.
-
-    References:
-        Agarwal et al. (2021), §4.3; Mann & Whitney (1947).
-    """
-    samples = [np.asarray(values, dtype=float) for values in (first, second)]
-    for name, sample in zip(("first", "second"), samples, strict=True):
-        if sample.ndim != 1 or len(sample) < 2 or not np.isfinite(sample).all():
-            raise ValueError(f"{name} must be at least two finite numbers in one dimension, got {sample.tolist()!r}.")
-    CONFIDENCE("confidence", confidence)
-
-    def share(x: np.ndarray[Any, Any], y: np.ndarray[Any, Any]) -> float:
-        return float((np.sign(x[:, None] - y[None, :]).mean() + 1) / 2)
-
-    value = share(*samples)
-    result = stats.bootstrap(
-        samples,
-        share,
-        n_resamples=N_RESAMPLES,
-        vectorized=False,
-        confidence_level=confidence,
-        method="percentile",  # where one kind always wins, the other methods divide by zero
-        rng=np.random.default_rng(seed),
-    )
-    ends = result.confidence_interval
-    return Interval(value, float(ends.low), float(ends.high), min(len(sample) for sample in samples))
 
 
 def interval_over(values: xr.DataArray, dim: str = "seed", *, confidence: float = 0.95) -> xr.Dataset:

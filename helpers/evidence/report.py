@@ -12,9 +12,10 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from helpers.evidence import claims, results, tables
-from helpers.evidence.claims import AS_CODED, CANNOT, NOT_REPRODUCED, PARTLY, REPRODUCED, Case, Verdict
+from helpers.evidence import results
+from helpers.evidence.claims import AS_CODED, load_claims
 from helpers.evidence.intervals import Interval
+from helpers.evidence.verdicts import CANNOT, NOT_REPRODUCED, PARTLY, REPRODUCED, Case, Verdict, judge_all
 
 STUDIES = {"slusarz2021": "spirals", "oursland2024": "clipping", "harrison2023": "dirty data"}
 
@@ -33,35 +34,35 @@ class Report:
 
     def count(self, verdict: str) -> int:
         """Number of rows with this verdict."""
-        return sum(one.verdict == verdict for one in self.verdicts)
+        return sum(row.verdict == verdict for row in self.verdicts)
 
 
 def load_report(folder: str | Path, *, quick: bool = False) -> Report:
-    """Decide every claim from the results in a folder; claims whose results are not there cannot be tested.
+    """Judge every claim by the results in a folder; claims whose results are not there cannot be tested.
 
     Args:
         folder: with one netCDF file for each set of results.
-        quick: whether the results are of the preset quick, see `claims.decide`.
+        quick: whether the results are of the preset quick, see `verdicts.judge`.
 
     Raises:
         ValueError: a file is not whole.
     """
     verdicts: list[Verdict] = []
     made_by: dict[str, Mapping[str, Any]] = {}
-    for name in dict.fromkeys(claim.results for claim in claims.load_claims().values()):
+    for name in dict.fromkeys(claim.results for claim in load_claims().values()):
         path = Path(folder) / f"{name}.nc"
         if path.is_file():
             stored = results.load(path)
             made_by[name] = results.made_by(stored)
-            verdicts += claims.decide_all(name, stored, quick=quick)
+            verdicts += judge_all({name: stored}, quick=quick)
         else:
             reason = f"there are no results {path.name}"
             verdicts += [
                 Verdict(claim, protocol, CANNOT, reason, ())
-                for claim in claims.load_claims(name).values()
+                for claim in load_claims(name).values()
                 for protocol in claim.protocols
             ]
-    verdicts.sort(key=lambda one: one.claim.id)
+    verdicts.sort(key=lambda verdict: verdict.claim.id)
     return Report(tuple(verdicts), made_by)
 
 
@@ -108,7 +109,7 @@ def _row(verdict: Verdict) -> dict[str, Any]:
         "effect": case.effect if case and np.isfinite(case.effect) else None,
         "n_seeds": case.interval.n if case else None,
         "cases": len(verdict.cases),
-        "hold": sum(one.holds for one in verdict.cases),
+        "hold": sum(case.holds for case in verdict.cases),
         "hold_corrected": verdict.n_corrected,
         "verdict": verdict.verdict,
         "why": explained(verdict),
@@ -182,7 +183,7 @@ RANKS = {REPRODUCED: 0, PARTLY: 1, NOT_REPRODUCED: 2, CANNOT: 3}
 def _html_row(verdict: Verdict, pages: Mapping[str, str]) -> str:
     claim, case, row = verdict.claim, decisive(verdict), _row(verdict)
     page = pages.get(claim.chapter)
-    number = f"<a href='{page}#{tables.row_id(verdict)}'>{claim.id}</a>" if page else claim.id
+    number = f"<a href='{page}#{verdict.row_id}'>{claim.id}</a>" if page else claim.id
     protocol = f" <em>{verdict.protocol}</em>" if len(claim.protocols) > 1 else ""
     ours, effect = "", ""
     if case:
@@ -221,7 +222,7 @@ def reasons(report: Report, pages: Mapping[str, str]) -> str:
         text = explained(verdict)
         if text:
             page = pages.get(verdict.claim.chapter)
-            link = f"<a href='{page}#{tables.row_id(verdict)}'>{verdict.claim.id}</a>" if page else verdict.claim.id
+            link = f"<a href='{page}#{verdict.row_id}'>{verdict.claim.id}</a>" if page else verdict.claim.id
             protocol = f" {verdict.protocol}" if len(verdict.claim.protocols) > 1 else ""
             paragraphs.append(f"**{link}{protocol}, {verdict.verdict}.** {text}")
     return "\n\n".join(paragraphs)

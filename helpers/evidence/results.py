@@ -6,7 +6,9 @@ import json
 import os
 import platform
 import subprocess
-from collections.abc import Mapping
+import time
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
@@ -20,6 +22,8 @@ from helpers.files import replacing
 
 # Four decimal digits: enough for every table and figure, and a fraction of the size of float64.
 SIGNIFICANT_BITS = 13
+# Whether and where a chapter writes its results: parameters of every chapter, but no part of what made them.
+SAVE, FOLDER = "save_results", "results_folder"
 
 
 def provenance(parameters: Mapping[str, Any], *, wall_seconds: float) -> dict[str, Any]:
@@ -109,3 +113,62 @@ def made_by(results: xr.Dataset) -> dict[str, Any]:
     """Return the provenance that `save` stored with these results."""
     loaded: dict[str, Any] = json.loads(results.attrs["provenance"])
     return loaded
+
+
+@dataclass(frozen=True, repr=False)
+class Kept(Mapping[str, xr.Dataset]):
+    """Results by name as their files hold them; where a notebook shows them, a sentence on what they took.
+
+    Attributes:
+        data: what was loaded.
+    """
+
+    data: Mapping[str, xr.Dataset]
+
+    def __getitem__(self, name: str) -> xr.Dataset:
+        return self.data[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.data)
+
+    def __len__(self) -> int:
+        return len(self.data)
+
+    def __repr__(self) -> str:
+        """``20 seeds a setting; 95 seconds on 2 cores.``; results with different numbers of seeds are named."""
+        seeds = {name: results.sizes["seed"] for name, results in self.data.items() if "seed" in results.sizes}
+        named = [f"{name}: {n} seeds a setting" for name, n in seeds.items()]
+        runs = [json.loads(text) for text in {results.attrs["provenance"] for results in self.data.values()}]
+        seconds = sum(run["wall_seconds"] for run in runs)
+        took = f"{seconds:.0f} seconds" if seconds < 120 else f"{seconds / 60:.0f} minutes"
+        cores = " and ".join(sorted({str(run["machine"]["cores"]) for run in runs}))
+        alike = named[0].partition(": ")[2] if len(set(seeds.values())) == 1 else ", ".join(named)
+        return f"{alike or 'No seeds'}; {took} on {cores} cores."
+
+    def _repr_markdown_(self) -> str:
+        return repr(self)
+
+
+def keep(data: Mapping[str, xr.Dataset], parameters: Mapping[str, Any], *, started: float) -> Kept:
+    """Save a chapter's results if its parameters say so, and return those that its folder holds.
+
+    Args:
+        data: labelled arrays by the names of their files.
+        parameters: of the run, from `checks.check_parameters`: ``save_results`` and ``results_folder``, and all that
+            is to be stored with the results.
+        started: `time.perf_counter()` when the run began.
+
+    Returns:
+        The results as loaded from ``results_folder``: those of this run, or of the one that was saved before.
+
+    Raises:
+        FileNotFoundError: nothing is saved, and nothing was.
+        ValueError: a stored file is not whole.
+    """
+    paths = {name: Path(parameters[FOLDER]) / f"{name}.nc" for name in data}
+    if parameters[SAVE]:
+        made = {name: value for name, value in parameters.items() if name not in (SAVE, FOLDER)}
+        described = provenance(made, wall_seconds=time.perf_counter() - started)
+        for name, path in paths.items():
+            save(data[name], path, described)
+    return Kept({name: load(path) for name, path in paths.items()})

@@ -1,86 +1,132 @@
-"""Verdicts and results as tables to read."""
+"""Results as tables to read: a mean over seeds with its interval in each cell."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Any
 
+import numpy as np
 import pandas as pd
 import xarray as xr
 
-from helpers.evidence.claims import AS_CODED, Case, Claim, Verdict
-from helpers.evidence.intervals import bootstrap_interval
+from helpers.evidence.intervals import formatted, interval
+from helpers.names import caption, display
+
+# The dimension that the names of several measures make up.
+MEASURE = "measure"
 
 
-def beside_reported(claim: Claim, values: xr.DataArray) -> pd.DataFrame:
-    """Return our means with their 95 % intervals beside the study's numbers, for a claim that has a table.
+def table(
+    values: xr.DataArray | xr.Dataset | Mapping[str, Any],
+    *,
+    rows: str | Sequence[str],
+    columns: str | Sequence[str] = (),
+    digits: int | str | Mapping[str, int | str] = 2,
+    scale: float | Mapping[str, float] = 1.0,
+    words: Mapping[Any, str] | None = None,
+) -> pd.DataFrame:
+    """Return labelled values as a table of text.
+
+    Values with a dimension ``seed`` become ``mean [low, high]``, as `interval` makes them: the exact interval where
+    they are yes and no. Seeds at which a measure was never taken don't count; a cell with fewer seeds than its measure
+    says how many. Values without seeds, e.g. the numbers that a study reports, stand as they are.
 
     Args:
-        claim: a claim whose ``reported`` has entanglements and a row of numbers for each layer.
-        values: dimensions entanglement, layer and seed.
+        values: one measure, or several by name: a Dataset, or a mapping to arrays and numbers. They may lack some of
+            the dimensions below.
+        rows: the dimension, or dimensions, that go down the table, in this order; ``measure`` stands for the names of
+            several measures.
+        columns: those that go across. Several measures whose names go nowhere else come first here.
+        digits: after the point, or a format like ``.1e``; or either by the name of the measure. Whole numbers without
+            seeds have none.
+        scale: what to multiply by, e.g. 100 for percent; or that by the name of the measure.
+        words: what is shown for a measure, a label or a dimension, if not its display name.
 
     Returns:
-        One row for each layer and source, one column for each entanglement.
+        The table, without rows and columns in which there is no value; a cell without one holds a dash.
+
+    Raises:
+        ValueError: ``rows`` and ``columns`` don't name the dimensions of the values, each of them once.
     """
-    rows: dict[tuple[str, str], list[str]] = {}
-    entanglements = claim.reported["entanglement"]
-    for layer, numbers in claim.reported["layer"].items():
-        rows[f"L{layer}", "study"] = [f"{number:.2f}" for number in numbers]
-        rows[f"L{layer}", "ours"] = [
-            f"{bootstrap_interval(values.sel(layer=layer, entanglement=entanglement)):.2f}"
-            for entanglement in entanglements
-        ]
-    table = pd.DataFrame.from_dict(rows, orient="index", columns=entanglements)
-    table.index = pd.MultiIndex.from_tuples(list(rows), names=["layer", "source"])
-    return table.rename_axis(columns="entanglement")
-
-
-def verdict_lines(verdicts: Sequence[Verdict]) -> str:
-    """Return one line of text for each verdict: claim, protocol, verdict, and how many of its cases hold."""
-    return "\n".join(f"{v.claim.id}  {v.protocol}  {v.verdict:16s}  {v.reason}" for v in verdicts)
-
-
-def verdict_table(verdicts: Sequence[Verdict]) -> str:
-    """Return the verdicts as an HTML table for a notebook: claim, reported, ours, verdict.
-
-    ``ours`` lists each part with what was expected, and each of its cases with mean and 95 % interval, marked ✓ where
-    it holds and ✗ where it does not.
-    """
-    head = "".join(
-        f"<th scope='col'>{name}</th>" for name in ("claim", "reported", "ours: mean [95 % interval]", "verdict")
-    )
-    rows = "".join(_verdict_row(verdict) for verdict in verdicts)
-    return (
-        "<div class='verdicts' tabindex='0' role='region' aria-label='Verdicts'><table>"
-        f"<thead><tr>{head}</tr></thead><tbody>{rows}</tbody></table></div>"
+    several = not isinstance(values, xr.DataArray)
+    named = {"": values} if isinstance(values, xr.DataArray) else values
+    measures = {str(name): xr.DataArray(array) for name, array in named.items()}
+    down, across = ((axis,) if isinstance(axis, str) else tuple(axis) for axis in (rows, columns))
+    if several and MEASURE not in (*down, *across):
+        across = (MEASURE, *across)
+    labels = _labels(measures) | ({MEASURE: list(measures)} if several else {})
+    if sorted((*down, *across)) != sorted(labels):
+        raise ValueError(f"rows and columns must name each of {', '.join(labels)} once, got {down} and {across}.")
+    cells: dict[tuple[Any, ...], dict[tuple[Any, ...], str]] = {}
+    for name, array in measures.items():
+        decimals = digits.get(name, 2) if isinstance(digits, Mapping) else digits
+        factor = scale.get(name, 1.0) if isinstance(scale, Mapping) else scale
+        for place, text in _cells(array, f".{decimals}f" if isinstance(decimals, int) else decimals, factor):
+            where = {MEASURE: name, **place}
+            cells.setdefault(tuple(map(where.get, down)), {})[tuple(map(where.get, across))] = text
+    index = _in_order(cells, down, labels)
+    heads = _in_order({head for row in cells.values() for head in row}, across, labels)
+    usual = "mean [95 % interval]" if any("seed" in array.dims for array in measures.values()) else "value"
+    return pd.DataFrame(
+        [[cells[row].get(head, "–") for head in heads] for row in index],
+        index=_shown(index, down, words or {}),
+        columns=_shown(heads, across, words or {}) if across else [usual],
     )
 
 
-def row_id(verdict: Verdict) -> str:
-    """Name of a verdict's row in the table of its chapter, to link to."""
-    return verdict.claim.id + ("-as-coded" if verdict.protocol == AS_CODED else "")
+def _labels(measures: Mapping[str, xr.DataArray]) -> dict[str, list[Any]]:
+    """The labels of every dimension but the seed, in the order in which the measures have them."""
+    labels: dict[str, dict[Any, None]] = {}
+    for array in measures.values():
+        for dim in array.dims:
+            if dim != "seed":
+                labels.setdefault(str(dim), {}).update(dict.fromkeys(array.get_index(dim).tolist()))
+    return {dim: list(found) for dim, found in labels.items()}
 
 
-def _verdict_row(v: Verdict) -> str:
-    parts = []
-    for part in (part for part in v.claim.parts if part.protocol == v.protocol):
-        cases = "".join(_case_item(case) for case in v.cases if case.part is part)
-        wanted = " and ".join(f"{side} {bound:g}".replace("-", "−") for side, bound in part.expect.items())
-        label = part.label[:1].upper() + part.label[1:]
-        parts.append(f"<p>{label}; expected {wanted}</p><ul>{cases}</ul>")
-    protocol = f" <em>{v.protocol}:</em>" if len(v.claim.protocols) > 1 else ""
-    n_seeds = f"{v.cases[0].interval.n} seeds; " if v.cases else ""
-    kind = v.verdict.replace(" ", "-")
-    return (
-        f"<tr id='{row_id(v)}'><th scope='row'><span class='claim-id'>{v.claim.id}</span>{protocol} "
-        f"{v.claim.statement}</th>"
-        f"<td>{v.claim.reported['text']} <small>({v.claim.place})</small></td>"
-        f"<td>{''.join(parts) if v.cases else v.reason}</td>"
-        f"<td><strong class='verdict {kind}'>{v.verdict}</strong> <small>{n_seeds}{v.reason}</small></td></tr>"
-    )
+def _cells(values: xr.DataArray, spec: str, scale: float) -> Iterator[tuple[dict[str, Any], str]]:
+    """Where a measure has values, and what is to be read there."""
+    if "seed" in values.dims:
+        values = values.dropna("seed", how="all")
+    dims = [str(dim) for dim in values.dims if dim != "seed"]
+    for numbers in np.ndindex(*(values.sizes[dim] for dim in dims)):
+        cell = values.isel(dict(zip(dims, numbers, strict=True)))
+        place = {dim: values.get_index(dim).tolist()[k] for dim, k in zip(dims, numbers, strict=True)}
+        if bool(cell.isnull().all()):
+            continue
+        if "seed" in values.dims:
+            mean = interval(cell).scaled(scale)
+            yield place, f"{mean:{spec}}" + (f" (n = {mean.n})" if mean.n < values.sizes["seed"] else "")
+        elif cell.dtype.kind in "iuf":
+            whole = cell.dtype.kind in "iu" and scale == 1
+            yield place, formatted(scale * cell.item(), ".0f" if whole else spec)
+        else:
+            yield place, display(cell.item())
 
 
-def _case_item(case: Case) -> str:
-    named = [str(value) if name == "activation" else f"{name} {value}" for name, value in case.where.items()]
-    where = f"{', '.join(named)}: " if named else ""
-    mark = "<span class='holds' title='holds'>✓</span>" if case.holds else "<span class='fails' title='fails'>✗</span>"
-    return f"<li>{mark} {where}{case.interval:.3g}</li>"
+def _in_order(
+    keys: Iterable[tuple[Any, ...]], dims: Sequence[str], labels: Mapping[str, list[Any]]
+) -> list[tuple[Any, ...]]:
+    """Rows or columns in the order of the labels; what lacks a dimension comes first."""
+
+    def number(key: tuple[Any, ...]) -> list[int]:
+        return [-1 if label is None else labels[dim].index(label) for dim, label in zip(dims, key, strict=True)]
+
+    return sorted(keys, key=number)
+
+
+def _shown(keys: Sequence[tuple[Any, ...]], dims: Sequence[str], words: Mapping[Any, str]) -> pd.Index:
+    """The labels as a reader sees them."""
+
+    def text(label: Any, dim: str) -> str:
+        if label is None:
+            return ""
+        # Beside the name of its dimension, at the head of the table, a number stands alone.
+        alone = isinstance(label, int | float) and dim != "layer"
+        return words.get(label) or (f"{label:g}" if alone else caption(dim, label))
+
+    names = [words.get(dim) or ("" if dim == MEASURE else display(dim)) for dim in dims]
+    shown = [tuple(text(label, dim) for label, dim in zip(key, dims, strict=True)) for key in keys]
+    if len(dims) > 1:
+        return pd.MultiIndex.from_tuples(shown, names=names)
+    return pd.Index([label for (label,) in shown], name=names[0])

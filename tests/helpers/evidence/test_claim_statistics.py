@@ -119,8 +119,8 @@ def over_percents(*rows):
     return xr.Dataset({"m": xr.DataArray(list(rows), dims=tuple(coords), coords=coords)})
 
 
-def test_spread_is_the_distance_from_the_mean_of_the_seeds():
-    found = claim_statistics.spread(over_percents((1.0, 2.0, 3.0), (5.0, 2.0, 1.0)), "m")
+def test_deviation_is_the_distance_from_the_mean_of_the_seeds():
+    found = claim_statistics.deviation(over_percents((1.0, 2.0, 3.0), (5.0, 2.0, 1.0)), "m")
     assert found.values.tolist() == [[2, 0, 1], [2, 0, 1]]
 
 

@@ -9,13 +9,13 @@ import xarray as xr
 from hypothesis import given
 from hypothesis import strategies as st
 
-from helpers.evidence.gathering import Part, gather, provenance
+from helpers.evidence.gathering import Execution, gather, grid_provenance
 from helpers.evidence.results import load, made_by, save
 
 
 def part(chosen, data, **facts):
     made = {"parameters": dict(chosen), "commit": None}
-    return Part(chosen, data.assign_attrs(provenance=json.dumps(made)), facts)
+    return Execution(chosen, data.assign_attrs(provenance=json.dumps(made)), facts)
 
 
 def by_seed(chosen, seeds, start=0.0, name="loss"):
@@ -146,7 +146,7 @@ def test_parts_must_have_the_same_parameters():
 
 def test_provenance_tells_what_made_each_part(tmp_path):
     parts = [part(p.chosen, p.data, seconds=2.5) for p in (by_seed({"n": n}, [0]) for n in (1, 2))]
-    made = provenance({"notebook": "one", "grid": {"n": [1, 2]}}, parts)
+    made = grid_provenance({"notebook": "one", "grid": {"n": [1, 2]}}, parts)
     save(gather(parts), tmp_path / "whole.nc", made)
     found = made_by(load(tmp_path / "whole.nc"))
     assert found["grid"] == {"notebook": "one", "grid": {"n": [1, 2]}}

@@ -1,4 +1,4 @@
-"""Intervals against scipy, against known answers and against their own promises; effect sizes by hand."""
+"""Intervals against scipy, against known answers and against their own promises."""
 
 import numpy as np
 import pytest
@@ -11,13 +11,10 @@ from helpers.evidence import intervals as statistics
 from helpers.evidence.intervals import (
     Interval,
     bootstrap_interval,
-    effect_size,
-    holm,
     interquartile_mean,
+    interval,
     interval_over,
-    one_sided_p,
     paired_interval,
-    probability_of_improvement,
     share_interval,
 )
 
@@ -29,8 +26,8 @@ def normal(n, seed=0):
     return np.random.default_rng(seed).standard_normal(n)
 
 
-def ends(interval):
-    return [interval.mean, interval.low, interval.high]
+def ends(found):
+    return [found.mean, found.low, found.high]
 
 
 @pytest.mark.parametrize(
@@ -146,36 +143,6 @@ def test_values_that_cannot_be_paired(first, second):
         paired_interval(first, second)
 
 
-@QUICK
-@given(st.integers(3, 30), SEED, st.floats(-3, 3))
-def test_effect_size_is_the_formula(n, seed, null):
-    values = normal(n, seed)
-    mean = sum(values) / n
-    deviation = (sum((v - mean) ** 2 for v in values) / (n - 1)) ** 0.5
-    expected = (mean - null) / deviation * (1 - 3 / (4 * (n - 1) - 1))
-    assert effect_size(values, null=null) == pytest.approx(expected, rel=1e-9, abs=1e-9)
-
-
-def test_effect_size_known_answer():
-    assert effect_size([1, 2, 3, 4, 5]) == pytest.approx(3 / 2.5**0.5 * 0.8)
-    assert effect_size([1, 2, 3, 4, 5], null=3) == 0
-    assert effect_size([1, 2, 3, 4, 5], null=5) == pytest.approx(-2 / 2.5**0.5 * 0.8)
-
-
-@pytest.mark.parametrize(
-    ("value", "null", "expected"),
-    [(2.0, 1.0, np.inf), (2.0, 3.0, -np.inf), (2.0, 2.0, 0.0), (0.1, 0.1, 0.0), (-1, 0, -np.inf)],
-)
-def test_effect_of_values_that_do_not_vary(value, null, expected):
-    assert effect_size([value] * 3, null=null) == expected
-
-
-@pytest.mark.parametrize("values", [[], [1.0], [1.0, 2.0]])
-def test_effect_size_needs_three_values(values):
-    with pytest.raises(ValueError, match="number of values must be a whole number at least 3"):
-        effect_size(values)
-
-
 @pytest.mark.parametrize(("dim", "axis"), [("seed", 1), ("layer", 0)])
 @pytest.mark.parametrize("confidence", [0.95, 0.5])
 def test_band_is_students(dim, axis, confidence):
@@ -222,53 +189,6 @@ def test_what_is_no_flag_has_no_share(flags):
         share_interval(flags)
 
 
-def test_p_values_are_those_of_one_sided_tests():
-    values = [0.3, 0.5, 0.2, 0.9, 0.4]
-    greater = stats.ttest_1samp(values, 0.2, alternative="greater").pvalue
-    less = stats.ttest_1samp(values, 0.6, alternative="less").pvalue
-    assert one_sided_p(values, above=0.2) == pytest.approx(greater)
-    assert one_sided_p(values, below=0.6) == pytest.approx(less)
-    assert one_sided_p(values, above=0.2, below=0.6) == pytest.approx(max(greater, less))
-    assert one_sided_p([0, 1, 1, 1, 1, 1], above=0.5, share=True) == pytest.approx(7 / 64)  # 6 ones or 5 of 6 coins
-    assert one_sided_p([0] * 20, below=0.1, share=True) == pytest.approx(0.9**20)
-    assert one_sided_p([0.0] * 20, below=0.1) == 0  # zeros of another kind
-
-
-@pytest.mark.parametrize(("bound", "p"), [({"above": 2}, 0.0), ({"above": 3}, 1.0), ({"below": 3.5}, 0.0)])
-def test_values_that_do_not_vary_are_certain(bound, p):
-    assert one_sided_p([3.0, 3.0, 3.0], **bound) == p
-
-
-@pytest.mark.parametrize(
-    ("values", "bounds", "words"),
-    [
-        ([1.0], {"above": 0}, "values must be at least two finite numbers"),
-        ([1.0, np.nan], {"above": 0}, "values must be at least two finite numbers"),
-        ([1.0, 2.0], {}, "above or below must be finite"),
-    ],
-)
-def test_no_p_value_of_nonsense(values, bounds, words):
-    with pytest.raises(ValueError, match=words):
-        one_sided_p(values, **bounds)
-
-
-def test_holms_correction_by_hand():
-    assert holm([0.01, 0.04, 0.03, 0.005]) == pytest.approx([0.03, 0.06, 0.06, 0.02])
-    assert holm([0.5, 0.9]) == [1.0, 1.0]
-    assert holm([]) == []
-    with pytest.raises(ValueError, match="p_values must lie between 0 and 1"):
-        holm([0.5, 1.5])
-
-
-@given(st.lists(st.floats(0, 1), min_size=1, max_size=12))
-def test_holm_lies_between_no_correction_and_bonferronis(p):
-    adjusted = holm(p)
-    assert all(a >= raw - 1e-12 for raw, a in zip(p, adjusted, strict=True))
-    assert all(a <= min(1, raw * len(p)) + 1e-12 for raw, a in zip(p, adjusted, strict=True))
-    in_order = [adjusted[k] for k in np.argsort(p, kind="stable")]
-    assert in_order == sorted(in_order)
-
-
 def test_interquartile_mean_is_deaf_to_outliers():
     values = [1.0, 2, 3, 4, 5, 6, 7, 8]
     found = interquartile_mean(values)
@@ -280,17 +200,32 @@ def test_interquartile_mean_is_deaf_to_outliers():
         interquartile_mean([1, 2, 3])
 
 
-def test_probability_of_improvement_counts_pairs():
-    found = probability_of_improvement([3.0, 5.0], [1.0, 3.0, 4.0])
-    # 3 > 1, 3 = 3, 3 < 4, and 5 beats all three: 4 wins and a tie of 6.
-    assert found.mean == pytest.approx(4.5 / 6)
-    assert found.n == 2
-    assert 0 <= found.low <= found.mean <= found.high <= 1
-    always = probability_of_improvement([5.0, 6.0, 7.0], [1.0, 2.0])
-    assert (always.mean, always.low, always.high) == (1, 1, 1)
-    u = stats.mannwhitneyu([3.0, 5.0, 9.0, 1.0], [1.0, 3.0, 4.0]).statistic
-    assert probability_of_improvement([3.0, 5.0, 9.0, 1.0], [1.0, 3.0, 4.0]).mean == pytest.approx(u / 12)
-    with pytest.raises(ValueError, match="second must be at least two finite numbers"):
-        probability_of_improvement([1.0, 2.0], [1.0])
-    with pytest.raises(ValueError, match="confidence must be a finite number above 0 and below 1"):
-        probability_of_improvement([1.0, 2.0], [1.0, 2.0], confidence=1)
+def test_a_scaled_interval_is_that_of_the_scaled_values():
+    values = np.random.default_rng(0).exponential(size=12)
+    for factor in (100, -3, 0):
+        assert ends(bootstrap_interval(values).scaled(factor))[0] == pytest.approx(factor * values.mean())
+    assert bootstrap_interval(values).scaled(100).n == 12
+    assert f"{Interval(-1.0, -1.25, -0.5, 9).scaled(-2):.1f}" == "2.0 [1.0, 2.5]"
+
+
+@pytest.mark.parametrize("confidence", [0.95, 0.8])
+def test_one_door_gives_numbers_the_bootstrap_and_flags_the_exact_interval(confidence):
+    values = np.random.default_rng(0).exponential(size=12)
+    assert interval(values, confidence=confidence) == bootstrap_interval(values, confidence=confidence)
+    assert interval(list(values)) == bootstrap_interval(values)
+    assert interval(values > 1, confidence=confidence) == share_interval(values > 1, confidence=confidence)
+    assert interval([0, 1, 1, 0]) == bootstrap_interval([0, 1, 1, 0])  # numbers that happen to be zeros and ones
+
+
+def test_seeds_that_were_never_taken_do_not_count():
+    values = xr.DataArray([3.0, np.nan, 1.0, 5.0, np.nan], dims="seed")
+    assert interval(values) == bootstrap_interval([3.0, 1.0, 5.0])
+    assert interval(values > 2) == share_interval([1, 0, 0, 1, 0])
+    with pytest.raises(ValueError, match="values must be at least two finite numbers"):
+        interval(values.to_numpy())
+
+
+@pytest.mark.parametrize(("dims", "shape"), [(("layer", "seed"), (1, 3)), (("layer",), (3,)), ((), ())])
+def test_only_seeds_are_averaged(dims, shape):
+    with pytest.raises(ValueError, match="values must have the dimension seed and no other, got "):
+        interval(xr.DataArray(np.ones(shape), dims=dims))

@@ -13,8 +13,9 @@ import yaml
 from helpers.__main__ import main
 from helpers.datasets.spirals import spirals
 from helpers.evidence import report, results
-from helpers.evidence.claims import CANNOT, NOT_REPRODUCED, PARTLY, REPRODUCED, Claim, Part, decide, load_claims
+from helpers.evidence.claims import Claim, Part, load_claims
 from helpers.evidence.report import Report, decisive, explained, load_report
+from helpers.evidence.verdicts import CANNOT, NOT_REPRODUCED, PARTLY, REPRODUCED, judge
 from helpers.experiments.class_treatment import mapping_results
 from helpers.experiments.sweeps import spiral_sweep
 from helpers.experiments.weight_norms import weight_results
@@ -42,37 +43,37 @@ def made(*verdicts):
 
 
 def test_a_verdict_hangs_on_the_case_with_the_least_room():
-    assert decisive(decide(claim(), values(3, 0.2, 5))).where == {"size": 1}
-    assert decisive(decide(claim(), values(3, -0.2, -5))).where == {"size": 2}
-    assert decisive(decide(claim(above=-1, below=1), values(0.5, -0.9, 0.8))).where == {"size": 1}
-    assert decisive(decide(replace(claim(), seeds=99), values(1))) is None
+    assert decisive(judge(claim(), values(3, 0.2, 5))).where == {"size": 1}
+    assert decisive(judge(claim(), values(3, -0.2, -5))).where == {"size": 2}
+    assert decisive(judge(claim(above=-1, below=1), values(0.5, -0.9, 0.8))).where == {"size": 1}
+    assert decisive(judge(replace(claim(), seeds=99), values(1))) is None
 
 
 def test_reasons_are_filled_with_intervals_and_given_only_where_needed():
     why = "It was {1:.1f}, not {0:.1f}."
-    found = decide(claim(why), values(-2, 3))
+    found = judge(claim(why), values(-2, 3))
     assert found.verdict == PARTLY
     assert re.fullmatch(r"It was 3\.0 \[\d\.\d, \d\.\d\], not −2\.0 \[−\d\.\d, −\d\.\d\]\.", explained(found))
-    assert explained(decide(claim(why), values(2, 3))) == ""
-    assert explained(decide(replace(claim(why), seeds=99), values(1, 2))) == "20 seeds, where the rule asks for 99"
+    assert explained(judge(claim(why), values(2, 3))) == ""
+    assert explained(judge(replace(claim(why), seeds=99), values(1, 2))) == "20 seeds, where the rule asks for 99"
     with pytest.raises(ValueError, match="why must name cases from 0 to 0 for X01"):
-        explained(decide(claim(why), values(-2)))
+        explained(judge(claim(why), values(-2)))
 
 
 def test_rows_say_how_many_cases_hold_and_give_the_decisive_one():
-    (row,) = report.rows(made(decide(claim("Why {0:.0f}."), values(3, -1))))
+    (row,) = report.rows(made(judge(claim("Why {0:.0f}."), values(3, -1))))
     assert (row["id"], row["protocol"], row["verdict"], row["n_seeds"]) == ("X01", "as written", PARTLY, 20)
     assert (row["cases"], row["hold"], row["hold_corrected"]) == (2, 1, 1)
     assert row["statistic"] == "level (size 1)"
     assert row["low"] < row["ours"] < row["high"] < 0
     assert row["effect"] < 0
     assert row["why"].startswith("Why 3 [")
-    (row,) = report.rows(made(decide(replace(claim(), seeds=99), values(1))))
+    (row,) = report.rows(made(judge(replace(claim(), seeds=99), values(1))))
     assert (row["verdict"], row["ours"], row["n_seeds"], row["cases"]) == (CANNOT, None, None, 0)
 
 
 def test_the_table_carries_what_the_script_sorts_and_filters_by():
-    found = made(decide(claim(), values(-1)), decide(claim(), values(1)))
+    found = made(judge(claim(), values(-1)), judge(claim(), values(1)))
     html = report.as_html(found, {"sizes": "../notebooks/x.html"})
     assert html.count("<tr data-study='spirals'") == 2
     assert re.findall(r"data-rank='(\d)'", html) == ["2", "0"]
@@ -84,7 +85,7 @@ def test_the_table_carries_what_the_script_sorts_and_filters_by():
 
 
 def test_paragraphs_stand_for_what_differs():
-    found = made(decide(claim("So {0:.0f}."), values(-1)), decide(claim("So {0:.0f}."), values(1)))
+    found = made(judge(claim("So {0:.0f}."), values(-1)), judge(claim("So {0:.0f}."), values(1)))
     text = report.reasons(found, {"sizes": "x.html"})
     assert text.startswith("**<a href='x.html#X01'>X01</a>, not reproduced.** So −1 [")
     assert text.count("So ") == 1
@@ -206,14 +207,14 @@ def test_a_quick_run_gives_the_committed_verdicts(rerun, ids, committed):
     again, known = rerun(), load_claims()
     for verdict in committed.verdicts:
         if verdict.claim.id in ids:
-            found = decide(known[verdict.claim.id], again, verdict.protocol, quick=True)
+            found = judge(known[verdict.claim.id], again, verdict.protocol, quick=True)
             assert (found.claim.id, found.verdict) == (verdict.claim.id, verdict.verdict), found.reason
 
 
 def test_a_quick_run_decides_only_what_it_can():
     stored = values(3)
-    assert decide(claim(), stored, quick=True).reason == "a quick run cannot tell"
+    assert judge(claim(), stored, quick=True).reason == "a quick run cannot tell"
     clear = replace(claim(), seeds=99, quick_seeds=20)
-    assert decide(clear, stored).verdict == CANNOT
-    assert decide(clear, stored, quick=True).verdict == REPRODUCED
-    assert decide(replace(clear, quick_seeds=21), stored, quick=True).reason == "20 seeds, where the rule asks for 21"
+    assert judge(clear, stored).verdict == CANNOT
+    assert judge(clear, stored, quick=True).verdict == REPRODUCED
+    assert judge(replace(clear, quick_seeds=21), stored, quick=True).reason == "20 seeds, where the rule asks for 21"

@@ -6,6 +6,7 @@ import platform
 import re
 import shutil
 import subprocess
+import time
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -17,7 +18,7 @@ import torch
 import xarray as xr
 
 from helpers.evidence import results
-from helpers.evidence.results import load, made_by, provenance, save
+from helpers.evidence.results import keep, load, made_by, provenance, save
 
 ROOT = Path(__file__).parents[3]
 COMMITTED = ROOT / "results" / "weight_norms.nc"
@@ -289,3 +290,44 @@ def test_committed_results_are_those_of_a_committed_run():
     assert stored["seed"].values.tolist() == made["parameters"]["seeds"]
     assert set(stored["activation"].values) == set(made["parameters"]["activations"])
     assert made["wall_seconds"] > 0
+
+
+def run_of(folder, *, save):
+    return {"epochs": 3, "seeds": [0, 1], "save_results": save, "results_folder": str(folder)}
+
+
+def test_a_chapter_keeps_its_results_only_if_asked_to(tmp_path):
+    first = {"one": table(values=[1.0]), "two": table(values=[2.0])}
+    with pytest.raises(FileNotFoundError):
+        keep(first, run_of(tmp_path, save=False), started=0.0)
+    keep(first, run_of(tmp_path, save=True), started=time.perf_counter())
+    second = {"two": table(values=[5.0]), "one": table(values=[4.0])}
+    kept = keep(second, run_of(tmp_path, save=False), started=0.0)
+    assert list(kept) == ["two", "one"]
+    assert [results["values"].item() for results in kept.values()] == [2.0, 1.0]
+    kept = keep(second, run_of(tmp_path, save=True), started=0.0)
+    assert kept["one"]["values"].item() == 4.0
+
+
+def test_what_is_kept_says_what_made_it_but_not_where_it_lay(tmp_path):
+    kept = keep({"one": table(values=[1.0])}, run_of(tmp_path, save=True), started=time.perf_counter() - 90)
+    made = made_by(kept["one"])
+    assert made["parameters"] == {"epochs": 3, "seeds": [0, 1]}
+    assert 90 <= made["wall_seconds"] < 1000
+    assert str(tmp_path) not in kept["one"].attrs["provenance"]
+
+
+@pytest.mark.parametrize(
+    ("seeds", "seconds", "text"),
+    [
+        ({"one": 20}, 95.4, "20 seeds a setting; 95 seconds on 3 cores."),
+        ({"one": 20, "two": 20}, 95.4, "20 seeds a setting; 95 seconds on 3 cores."),
+        ({"one": 20, "two": 200}, 600, "one: 20 seeds a setting, two: 200 seeds a setting; 10 minutes on 3 cores."),
+    ],
+)
+def test_a_sentence_says_how_many_seeds_and_how_long(tmp_path, seeds, seconds, text):
+    made = {"wall_seconds": seconds, "machine": {"cores": 3}}
+    for name, n in seeds.items():
+        save(xr.Dataset({"m": ("seed", np.zeros(n))}), tmp_path / f"{name}.nc", made)
+    kept = keep({name: xr.Dataset() for name in seeds}, run_of(tmp_path, save=False), started=0.0)
+    assert str(kept) == kept._repr_markdown_() == text

@@ -8,7 +8,7 @@ import xarray as xr
 from helpers.datasets.corruption import LabelNoise, Noise
 from helpers.datasets.digits import DigitTask
 from helpers.datasets.multivariate import multivariate
-from helpers.evidence.claims import CANNOT, decide_all
+from helpers.evidence.verdicts import CANNOT, judge_all
 from helpers.experiments import dirty_data as dirt
 from helpers.experiments import dirty_labels
 from helpers.experiments.dirty_data import TREATMENTS, Treatment, collect, multivariate_sweep, share_seen
@@ -192,7 +192,7 @@ def measured():
 
 
 def test_collected_results_decide_every_claim(measured):
-    verdicts = decide_all("dirty_data", measured)
+    verdicts = judge_all({"dirty_data": measured})
     assert len(verdicts) > 9
     assert CANNOT not in {verdict.verdict for verdict in verdicts}
 
