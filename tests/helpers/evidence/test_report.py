@@ -33,7 +33,7 @@ def values(*levels):
 
 
 def claim(why="", **expect):
-    part = Part("level", "m", "mean", ["size"], expect or {"above": 0})
+    part = Part("level", "m", "mean", expect or {"above": 0}, ["size"])
     return Claim("X01", "slusarz2021", "§1", "sizes", "levels", 3, "It is <high>.", {"text": "5 & more"}, (part,), why)
 
 
@@ -126,6 +126,22 @@ def test_every_claim_has_a_decided_row_for_each_protocol(committed):
     assert rows == [(c.id, p) for c in sorted(load_claims().values(), key=lambda c: c.id) for p in c.protocols]
     undecided = [(v.claim.id, v.reason) for v in committed.verdicts if v.verdict == CANNOT]
     assert undecided == []
+
+
+# Cases of each claim as the rules were written down: under the study's text and, behind the plus, its code.
+CASES = """
+    D01 7+7  D02 1+1  D03 2+2  D04 4  D05 4+4  D06 1+4  D07 7+7  D08 2+2  D09 2  P01 5+5  P02 6+6  P03 6+6
+    P04 18+18  P05 3+3  P06 2+2  P07 3+3  P08 1+1  P09 7+7  T01 4  T02 5  T03 10  T04 10  T05 2  T06 5
+    T07 4  T08 3  T09 4  T10 4  T11 9  T12 3  T13 12  T14 4+2  T15 4+4  T16 6+6  T17 3+3  T18 2+2  T19 1+1
+    T20 12+12  T21 7  T22 8+8  T23 8  T24 1
+"""
+
+
+def test_every_rule_has_the_cases_that_it_was_written_with(committed):
+    counts = {}
+    for verdict in committed.verdicts:
+        counts.setdefault(verdict.claim.id, []).append(str(len(verdict.cases)))
+    assert [f"{id} {'+'.join(numbers)}" for id, numbers in counts.items()] == re.split(r"\s{2,}", CASES.strip())
 
 
 def test_every_verdict_that_differs_has_its_reason(committed):
