@@ -48,7 +48,7 @@ class Task:
     @property
     def starts(self) -> Tensor:
         """The random starts that our attack will draw."""
-        first = ATTACK(self.ensemble, self.x, self.y, EPSILON, record=True).path
+        first = replace(ATTACK, record=True)(self.ensemble, self.x, self.y, EPSILON).path
         assert first is not None
         return first[0]
 
@@ -92,7 +92,8 @@ def looped_library(task: Task) -> Callable[[], Tensor]:
 
 def ours(task: Task, *, compiled: bool = True, safe: Tensor | None = None) -> Callable[[], Tensor]:
     """This project's attack; it leaves lost points, and those known to be safe, alone."""
-    return lambda: ATTACK(task.ensemble, task.x, task.y, EPSILON, compiled=compiled, safe=safe).robust_accuracy
+    attack = replace(ATTACK, compiled=compiled)
+    return lambda: attack(task.ensemble, task.x, task.y, EPSILON, safe=safe).robust_accuracy
 
 
 def every_step(task: Task) -> Callable[[], Tensor]:

@@ -3,7 +3,7 @@
 `fgsm`, `bim`, `pgd` follow gradients; `RandomNoise`, `RandomSearch` and `ExhaustiveSearch` ask only for logits.
 """
 
-from helpers.attacks.attack import Attack, Attacked, Front, WorstOf, attack_members, exact_margins, worse_of
+from helpers.attacks.attack import Attack, Attacked, Front, WorstOf, exact_margins
 from helpers.attacks.curves import Curves, attack_curves, noise_accuracy, study_attacks
 from helpers.attacks.gradient import GradientAttack, bim, bim_as_coded, fgsm, pgd
 from helpers.attacks.search import ExhaustiveSearch, RandomNoise, RandomSearch
@@ -19,7 +19,6 @@ __all__ = [
     "RandomSearch",
     "WorstOf",
     "attack_curves",
-    "attack_members",
     "bim",
     "bim_as_coded",
     "exact_margins",
@@ -27,5 +26,4 @@ __all__ = [
     "noise_accuracy",
     "pgd",
     "study_attacks",
-    "worse_of",
 ]

@@ -7,18 +7,18 @@ alone from then on, and so is one that is known to be safe. Inputs are in the da
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from typing import Protocol
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
 
 import torch
 from torch import Tensor
 
 from helpers.checks import Real
-from helpers.metrics.accuracy import BLOCK
 from helpers.models.ensemble import Ensemble
 from helpers.models.gradients import InputGradients
-from helpers.norms import NORMS, Bounds, into_ball
+from helpers.norms import NORM_NAME, NORMS, Limits, NormName, check_limits, into_ball
 from helpers.seeding import torch_stream
 from helpers.threads import side_by_side
 
@@ -55,16 +55,35 @@ class Attacked:
         return self.robust.double().mean(dim=1)
 
 
-class Attack(Protocol):
-    """What every attack is."""
+@dataclass(frozen=True, kw_only=True)
+class Attack(ABC):
+    """What every attack is: settings, and a way to run on the points of a `Front`.
 
-    @property
-    def norm(self) -> str:
-        """Name of the norm of its ball, from `helpers.norms`."""
+    Attributes:
+        norm: of the ball, a name from `helpers.norms`.
+
+    Raises:
+        TypeError: a setting has the wrong type.
+        ValueError: a setting is outside its range.
+    """
+
+    norm: NormName = "linf"
+
+    def __post_init__(self) -> None:
+        NORM_NAME("norm", self.norm)
 
     @property
     def reach(self) -> float:
         """How far from a point it can get, as a multiple of ε: 1 but for attacks that leave their ball."""
+        return 1.0
+
+    def gradients(self, ensemble: Ensemble) -> InputGradients:
+        """What it asks of networks: no more than margins, unless it follows the gradient of a loss."""
+        return InputGradients(ensemble)
+
+    @abstractmethod
+    def run(self, front: Front) -> Attacked:
+        """Attack the points of some members."""
 
     def __call__(
         self,
@@ -73,31 +92,63 @@ class Attack(Protocol):
         y: Tensor,
         epsilon: float,
         *,
-        bounds: Bounds = None,
+        limits: Limits | None = None,
         safe: Tensor | None = None,
     ) -> Attacked:
-        """Attack every member at its points.
+        """Attack every member at its points, each thread some members at a time.
 
         Args:
             ensemble: the networks. Convert it and x to float64 to attack in float64.
             x: points, ``[n_networks, n_points, n_in]`` or ``[n_points, n_in]``.
             y: classes, ``[n_networks, n_points]`` or ``[n_points]``, int64.
             epsilon: radius of the ball, data units, at least 0.
-            bounds: lowest and highest value of an input, or of each coordinate; x must lie within.
+            limits: lowest and highest value of an input, or of each coordinate, if there are such; x must lie within.
             safe: points known to have no adversarial point in the ball, ``[n_networks, n_points]``.
 
         Raises:
-            ValueError: the shapes do not fit, ε is negative, or x lies outside its bounds.
+            ValueError: the shapes do not fit, ε is negative, or x lies outside its limits.
         """
+        n = len(ensemble)
+        x, y = ensemble.own(x.detach().to(ensemble.weights[0].dtype), y)
+        check_limits(limits, x)
+        if safe is not None and safe.shape != y.shape:
+            raise ValueError(f"safe must have shape {list(y.shape)}, got {list(safe.shape)}.")
+        epsilon = Real(at_least=0)("epsilon", epsilon)
+
+        def attack(block: slice) -> Attacked:
+            gradients = self.gradients(ensemble.select(block))
+            done = None if safe is None else safe[block]
+            return self.run(Front(gradients, x[block], y[block], epsilon, self.norm, limits=limits, safe=done))
+
+        n_threads = min(torch.get_num_threads(), n)
+        # Members have different numbers of points left, so that threads take them in more parts than there are threads.
+        size = -(-n // (SHARES * n_threads)) if n_threads > 1 else n
+        parts = side_by_side(attack, [slice(start, start + size) for start in range(0, n, size)])
+        paths = [part.path for part in parts if part.path is not None]
+        return Attacked(
+            torch.cat([part.x for part in parts]),
+            torch.cat([part.margin for part in parts]),
+            torch.cat([part.zero_gradients for part in parts]),
+            torch.cat(paths, dim=1) if paths else None,
+        )
 
 
 class Front:
     """The points under attack, as flat lists ordered by member, and the worst found so far for each.
 
+    Args:
+        gradients: what is asked of the networks.
+        x: points, ``[n_networks, n_points, n_in]``.
+        y: classes, ``[n_networks, n_points]``.
+        epsilon: radius of the balls, data units.
+        norm: of the balls.
+        limits: of the data, if there are such.
+        safe: points to leave alone, ``[n_networks, n_points]``.
+
     Attributes:
         x, y, member: of all points.
-        active: numbers of the points still under attack.
-        worst, margin: the point with the smallest margin found for each, and that margin.
+        active: numbers of the points still under attack, at first all.
+        worst: the worst point found for each.
     """
 
     def __init__(
@@ -106,21 +157,35 @@ class Front:
         x: Tensor,
         y: Tensor,
         epsilon: float,
-        norm: str,
-        bounds: Bounds,
-        safe: Tensor,
+        norm: NormName,
+        *,
+        limits: Limits | None = None,
+        safe: Tensor | None = None,
     ) -> None:
-        n, n_points, n_in = x.shape
-        self.gradients, self.bounds = gradients, bounds
-        self.epsilon, self.norm = epsilon, NORMS[norm]
-        self.shape = x.shape
-        self.x, self.y, self.safe = x.reshape(-1, n_in), y.reshape(-1), safe.reshape(-1)
-        self.member = torch.arange(n).repeat_interleave(n_points)
+        n, n_points, n_in = self.shape = x.shape
+        self.gradients, self.epsilon, self.norm, self.limits = gradients, epsilon, NORMS[norm], limits
+        self.x, self.y = x.reshape(-1, n_in), y.reshape(-1)
+        self.safe = torch.zeros_like(self.y, dtype=torch.bool) if safe is None else safe.reshape(-1)
+        self.member = torch.arange(n, device=x.device).repeat_interleave(n_points)
+        self.active = torch.arange(len(self.y), device=x.device)
         self.worst = self.x.clone()
-        self.margin = gradients.margins(self.member, self.x, self.y)
-        self.active = torch.arange(len(self.y))
-        self.zeros, self.looked = torch.zeros(n), torch.zeros(n)
-        self.streams = [torch_stream(seed, f"attack {norm}") for seed in gradients.ensemble.seeds]
+        self.zeros, self.looked = torch.zeros(n, device=x.device), torch.zeros(n, device=x.device)
+
+    @cached_property
+    def margin(self) -> Tensor:
+        """The margin at the worst point found for each, in the networks' own precision."""
+        return self.gradients.margins(self.member, self.x, self.y)
+
+    @cached_property
+    def streams(self) -> list[torch.Generator]:
+        """Of random numbers, one for each member."""
+        return [torch_stream(seed, f"attack {self.norm.name}") for seed in self.gradients.ensemble.seeds]
+
+    def again(self, attack: Attack, safe: Tensor) -> Front:
+        """The same points for a further attack, but for those that are safe from it."""
+        x, y = self.x.view(self.shape), self.y.view(self.shape[:2])
+        gradients = attack.gradients(self.gradients.ensemble)
+        return Front(gradients, x, y, self.epsilon, attack.norm, limits=self.limits, safe=safe)
 
     def begin(self, *, all_points: bool = False) -> None:
         """Put under attack the points that are neither lost nor safe, or simply all."""
@@ -130,13 +195,13 @@ class Front:
     def draw(self) -> Tensor:
         """Draw one vector of the ball for every active point, each from its member's own stream."""
         shape = self.shape[1:]
-        drawn = torch.cat([self.norm.sample(tuple(shape), stream) for stream in self.streams])
+        drawn = torch.cat([self.norm.sample(tuple(shape), stream) for stream in self.streams]).to(self.x.device)
         return self.epsilon * drawn[self.active]
 
     def inside(self, point: Tensor, *, centre: Tensor | None = None) -> Tensor:
         """Cut a step back into the balls of the active points, or of other centres."""
         centre = self.x[self.active] if centre is None else centre
-        return into_ball(point, centre, self.epsilon, self.norm, self.bounds)
+        return into_ball(point, centre, self.epsilon, self.norm, self.limits)
 
     def look(self, point: Tensor) -> Tensor:
         """Return the margins at these points of the active balls."""
@@ -176,64 +241,6 @@ class Front:
         return Attacked(worst, exact_margins(ensemble, worst, y), (self.zeros / self.looked).double(), recorded)
 
 
-def attack_members(
-    run: Callable[[Front], Sequence[Tensor]],
-    ensemble: Ensemble,
-    x: Tensor,
-    y: Tensor,
-    epsilon: float,
-    *,
-    norm: str,
-    loss: str = "margin",
-    bounds: Bounds = None,
-    safe: Tensor | None = None,
-    compiled: bool = True,
-) -> Attacked:
-    """Run an attack on all members, each thread on some of them at a time.
-
-    Args:
-        run: attacks the points of some members, and returns the path if it kept one.
-        ensemble: see `Attack`.
-        x: see `Attack`.
-        y: see `Attack`.
-        epsilon: see `Attack`.
-        norm: of the ball.
-        loss: of which gradients are taken.
-        bounds: see `Attack`.
-        safe: see `Attack`.
-        compiled: whether compiled code may be used.
-
-    Raises:
-        ValueError: see `Attack`.
-    """
-    n = len(ensemble)
-    x, y = ensemble.own(x.detach().to(ensemble.weights[0].dtype), y)
-    if safe is not None and safe.shape != y.shape:
-        raise ValueError(f"safe must have shape {list(y.shape)}, got {list(safe.shape)}.")
-    if bounds is not None and not bool(((x >= bounds[0]) & (x <= bounds[1])).all()):
-        raise ValueError("x must lie within its bounds.")
-    epsilon = Real(at_least=0)("epsilon", epsilon)
-    safe = torch.zeros_like(y, dtype=torch.bool) if safe is None else safe
-
-    def attack(block: slice) -> Attacked:
-        gradients = InputGradients(ensemble.select(block), loss, compiled=compiled)
-        front = Front(gradients, x[block], y[block], epsilon, norm, bounds, safe[block])
-        return front.result(run(front))
-
-    n_threads = min(torch.get_num_threads(), n)
-    # Members have different numbers of points left, so that threads take them in more parts than there are threads.
-    size = -(-n // (SHARES * n_threads)) if n_threads > 1 else n
-    blocks = [slice(start, start + size) for start in range(0, n, size)]
-    parts = side_by_side(attack, blocks)
-    paths = [part.path for part in parts if part.path is not None]
-    return Attacked(
-        torch.cat([part.x for part in parts]),
-        torch.cat([part.margin for part in parts]),
-        torch.cat([part.zero_gradients for part in parts]),
-        torch.cat(paths, dim=1) if paths else None,
-    )
-
-
 @torch.no_grad()
 def exact_margins(ensemble: Ensemble, x: Tensor, y: Tensor) -> Tensor:
     """Return the logit of each point's class less the largest other, in float64, ``[n_networks, n_points]``.
@@ -243,66 +250,47 @@ def exact_margins(ensemble: Ensemble, x: Tensor, y: Tensor) -> Tensor:
         x: points, ``[n_networks, n_points, n_in]``.
         y: classes, ``[n_networks, n_points]``.
     """
-    parts = []
-    for start in range(0, len(ensemble), BLOCK):
-        block = slice(start, start + BLOCK)
-        double = ensemble.select(block).double()
-        member = torch.arange(len(double)).repeat_interleave(x.shape[1])
-        flat = InputGradients(double).margins(member, x[block].flatten(0, 1).double(), y[block].flatten())
-        parts.append(flat.view(len(double), -1))
-    return torch.cat(parts)
+    n, n_points = y.shape
+    member = torch.arange(n, device=x.device).repeat_interleave(n_points)
+    double = InputGradients(ensemble.select(slice(None)).double())
+    return double.margins(member, x.flatten(0, 1).double(), y.flatten()).view(n, n_points)
 
 
-@dataclass(frozen=True)
-class WorstOf:
+@dataclass(frozen=True, kw_only=True)
+class WorstOf(Attack):
     """Several attacks in turn, each on the points that the ones before it could not break.
 
     The worst case *per point*: the share of points that survive is at most that of any single attack, and usually less
-    than the smallest of theirs, for attacks break different points.
+    than the smallest of theirs, for attacks break different points. The share of zero gradients is the largest of the
+    attacks'.
 
     Attributes:
         attacks: at least one, all with the same norm, the cheapest first.
+        norm: theirs.
 
     Raises:
         ValueError: there is none, or they differ in norm.
     """
 
+    norm: NormName = field(init=False)
     attacks: Sequence[Attack]
 
     def __post_init__(self) -> None:
         if len({attack.norm for attack in self.attacks}) != 1:
             raise ValueError(f"attacks must be at least one, all with the same norm, got {list(self.attacks)}.")
-
-    @property
-    def norm(self) -> str:
-        """See `Attack`."""
-        return self.attacks[0].norm
+        object.__setattr__(self, "norm", self.attacks[0].norm)
 
     @property
     def reach(self) -> float:
-        """See `Attack`."""
         return max(attack.reach for attack in self.attacks)
 
-    def __call__(
-        self,
-        ensemble: Ensemble,
-        x: Tensor,
-        y: Tensor,
-        epsilon: float,
-        *,
-        bounds: Bounds = None,
-        safe: Tensor | None = None,
-    ) -> Attacked:
-        """Attack; see `Attack`. The share of zero gradients is the largest of the attacks'."""
-        found: Attacked | None = None
-        for attack in self.attacks:
-            done = safe
-            if found is not None:
-                done = ~found.robust if safe is None else ~found.robust | safe
-            next_one = attack(ensemble, x, y, epsilon, bounds=bounds, safe=done)
-            found = next_one if found is None else worse_of(found, next_one)
-        assert found is not None
-        return found
+    def run(self, front: Front) -> Attacked:
+        first, *others = self.attacks
+        safe = front.safe.view(front.shape[:2])
+        worst = first.run(front.again(first, safe))
+        for attack in others:
+            worst = worse_of(worst, attack.run(front.again(attack, safe | ~worst.robust)))
+        return worst
 
 
 def worse_of(first: Attacked, second: Attacked) -> Attacked:

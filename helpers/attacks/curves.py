@@ -8,16 +8,16 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from helpers.attacks.attack import Attack
+from helpers.attacks.attack import Attack, WorstOf
 from helpers.attacks.gradient import bim, bim_as_coded, fgsm, pgd
 from helpers.attacks.search import RandomNoise, RandomSearch
 from helpers.models.ensemble import Ensemble
-from helpers.norms import Bounds
+from helpers.norms import Limits, NormName
 
 BEST = "best"
 
 
-def study_attacks(norm: str = "linf") -> dict[str, Attack]:
+def study_attacks(norm: NormName = "linf") -> dict[str, Attack]:
     """The attacks that the chapters compare, by name; those of the thesis as written, and for L∞ as coded.
 
     ``pgd`` is the strong one: many short runs, for on a curved boundary a start on the right side counts for more than
@@ -63,7 +63,7 @@ def attack_curves(
     attacks: Mapping[str, Attack] | None = None,
     search_steps: int = 200,
     certified: Tensor | None = None,
-    bounds: Bounds = None,
+    limits: Limits | None = None,
 ) -> Curves:
     """Attack every network at every ε, with each attack by itself and with the best of all for each point.
 
@@ -76,30 +76,32 @@ def attack_curves(
         search_steps: candidates of the random search for each point.
         certified: radius within which each point is proved to keep its class, ``[n_networks, n_points]``; attacks leave
             such points alone, but for those that leave their ball.
-        bounds: of the data.
+        limits: lowest and highest value of an input, or of each coordinate, if there are such.
 
     Raises:
-        ValueError: see `helpers.attacks.attack.Attack`.
+        ValueError: there is no attack or no ε, the attacks differ in norm, the shapes do not fit, an ε is negative, or
+            x lies outside its limits.
     """
     attacks = study_attacks() if attacks is None else attacks
-    norm = next(iter(attacks.values())).norm
+    norm = WorstOf(attacks=list(attacks.values())).norm
+    if not epsilons:
+        raise ValueError("epsilons must be at least one radius, got none.")
     ordered = sorted(epsilons)
     accuracies, zeros, wins, survived = [], [], [], []
     standing: Tensor | None = None
     for epsilon in ordered:
         safe = None if certified is None else certified >= epsilon
-        broken: Tensor | None = None
+        broken = torch.zeros(len(ensemble), x.shape[-2], dtype=torch.bool, device=x.device)
         row, zero_row = [], []
         for attack in attacks.values():
             in_ball = attack.reach <= 1
-            found = attack(ensemble, x, y, epsilon, bounds=bounds, safe=safe if in_ball else None)
-            row.append(found.robust_accuracy)
-            zero_row.append(found.zero_gradients)
+            attacked = attack(ensemble, x, y, epsilon, limits=limits, safe=safe if in_ball else None)
+            row.append(attacked.robust_accuracy)
+            zero_row.append(attacked.zero_gradients)
             if in_ball:
-                broken = ~found.robust if broken is None else broken | ~found.robust
-        assert broken is not None
+                broken = broken | ~attacked.robust
         done = broken if safe is None else broken | safe
-        searched = RandomSearch(search_steps, norm)(ensemble, x, y, epsilon, bounds=bounds, safe=done)
+        searched = RandomSearch(steps=search_steps, norm=norm)(ensemble, x, y, epsilon, limits=limits, safe=done)
         won = ~broken & ~searched.robust
         now = ~broken & ~won
         standing = now if standing is None else standing & now

@@ -3,25 +3,27 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from typing import Literal, get_args
 
 from torch import Tensor
 
-from helpers.attacks.attack import Attacked, Front, attack_members
+from helpers.attacks.attack import Attack, Attacked, Front
 from helpers.checks import Choice, Flag, Integer, Real
 from helpers.models.ensemble import Ensemble
-from helpers.norms import NORM_NAME, Bounds
+from helpers.models.gradients import InputGradients
+from helpers.norms import NormName
+
+AttackLoss = Literal["cross_entropy", "margin"]
 
 
-@dataclass(frozen=True)
-class GradientAttack:
-    """Steps along the gradient of a loss, each cut back into the ball.
-
-    x ← cut(x + step · ε · ascent(∇ₓ loss)), where ascent is the sign for L∞ and the unit vector for L2.
+@dataclass(frozen=True, kw_only=True)
+class GradientAttack(Attack):
+    """Steps along the gradient of a loss, each cut back into the ball (`climb`).
 
     Attributes:
+        norm: of the ball, a name from `helpers.norms`.
         steps: how many, at least 1.
         step: length of one, as a share of ε, above 0.
-        norm: of the ball, from `helpers.norms`.
         loss: a loss of classes from `helpers.models.losses`.
         random_start: begin at a random point of the ball, rather than at its centre.
         restarts: how many times to begin; more than one needs random starts.
@@ -29,6 +31,8 @@ class GradientAttack:
             way, the point under attack included. All steps are then taken.
         around_iterate: cut back into the ball around the point just left instead of that around the one under attack;
             the attack can then leave its ball, see `bim_as_coded`.
+        record: keep the path of the last start; points that are done stay where they are.
+        compiled: whether compiled code may be used.
 
     Raises:
         TypeError: an attribute has the wrong type.
@@ -37,117 +41,106 @@ class GradientAttack:
 
     steps: int = 50
     step: float = 0.1
-    norm: str = "linf"
-    loss: str = "margin"
+    loss: AttackLoss = "margin"
     random_start: bool = False
     restarts: int = 1
     last: bool = False
     around_iterate: bool = False
+    record: bool = False
+    compiled: bool = True
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         Integer(at_least=1)("steps", self.steps)
         Real(above=0)("step", self.step)
-        NORM_NAME("norm", self.norm)
-        Choice(("cross_entropy", "margin"))("loss", self.loss)
-        for name in ("random_start", "last", "around_iterate"):
+        Choice(get_args(AttackLoss))("loss", self.loss)
+        for name in ("random_start", "last", "around_iterate", "record", "compiled"):
             Flag()(name, getattr(self, name))
         Integer(at_least=1, at_most=None if self.random_start else 1)("restarts", self.restarts)
 
     @property
     def reach(self) -> float:
-        """See `helpers.attacks.attack.Attack`."""
         return (float(self.random_start) + self.steps * min(self.step, 1.0)) if self.around_iterate else 1.0
 
-    def __call__(
-        self,
-        ensemble: Ensemble,
-        x: Tensor,
-        y: Tensor,
-        epsilon: float,
-        *,
-        bounds: Bounds = None,
-        safe: Tensor | None = None,
-        record: bool = False,
-        compiled: bool = True,
-    ) -> Attacked:
-        """Attack; see `Attack`.
+    def gradients(self, ensemble: Ensemble) -> InputGradients:
+        return InputGradients(ensemble, self.loss, compiled=self.compiled)
 
-        Args:
-            ensemble: see `Attack`.
-            x: see `Attack`.
-            y: see `Attack`.
-            epsilon: see `Attack`.
-            bounds: see `Attack`.
-            safe: see `Attack`.
-            record: keep the path of the last start; points that are done stay where they are.
-            compiled: whether compiled code may be used.
-        """
+    def run(self, front: Front) -> Attacked:
+        path: list[Tensor] = []
+        for _ in range(self.restarts):
+            front.begin(all_points=self.last)
+            point = front.x[front.active]
+            if self.random_start:
+                point = front.inside(point.double() + front.draw())
+            path = [front.x.index_copy(0, front.active, point)] if self.record else []
+            climb(front, point, self.steps, self.step, last=self.last, around_iterate=self.around_iterate, path=path)
+        return front.result(path)
 
-        def run(front: Front) -> list[Tensor]:
-            path: list[Tensor] = []
-            for _ in range(self.restarts):
-                front.begin(all_points=self.last)
-                point = front.x[front.active]
-                if self.random_start:
-                    point = front.inside(point.double() + front.draw())
-                path = [front.x.clone()] if record else []
-                if path:
-                    path[0][front.active] = point
-                self._climb(front, point, path)
-            return path
 
-        return attack_members(
-            run,
-            ensemble,
-            x,
-            y,
-            epsilon,
-            norm=self.norm,
-            loss=self.loss,
-            bounds=bounds,
-            safe=safe,
-            compiled=compiled,
-        )
+def climb(
+    front: Front,
+    point: Tensor,
+    steps: int,
+    step: float,
+    *,
+    last: bool = False,
+    around_iterate: bool = False,
+    path: list[Tensor] | None = None,
+) -> None:
+    """Follow the gradient from points of the active balls, and leave the worst points found in the front.
 
-    def _climb(self, front: Front, point: Tensor, path: list[Tensor]) -> None:
-        for _ in range(self.steps):
-            margin, gradient = front.differentiate(point)
-            if not self.last:
-                front.keep_worst(point, margin)
-                stay = front.drop_lost()
-                point, gradient = point[stay], gradient[stay]
-                if not len(point) and not path:
-                    return
-            step = self.step * front.epsilon * front.norm.ascent(gradient).double()
-            point = front.inside(point.double() + step, centre=point if self.around_iterate else None)
-            if path:
-                path.append(path[-1].clone())
-                path[-1][front.active] = point
-        margin = front.look(point)
-        if self.last:
-            front.worst[front.active], front.margin[front.active] = point, margin
-        else:
+    x ← cut(x + step · ε · ascent(∇ₓ loss)), where ascent is the sign for L∞ and the unit vector for L2.
+
+    Args:
+        front: the points under attack.
+        point: where to begin, one for each active point, ``[n_active, n_in]``.
+        steps: how many.
+        step: length of one, as a share of ε.
+        last: take all steps and keep the last point, instead of the worst one passed until a point is lost.
+        around_iterate: cut back into the ball around the point just left.
+        path: where all points stood before the first step; where they stand after each step is added to it.
+    """
+    for _ in range(steps):
+        margin, gradient = front.differentiate(point)
+        if not last:
             front.keep_worst(point, margin)
+            stay = front.drop_lost()
+            point, gradient = point[stay], gradient[stay]
+            if not len(point) and not path:
+                return
+        move = step * front.epsilon * front.norm.ascent(gradient).double()
+        point = front.inside(point.double() + move, centre=point if around_iterate else None)
+        if path:
+            path.append(path[-1].index_copy(0, front.active, point))
+    if last:
+        front.worst[front.active] = point
+    else:
+        front.keep_worst(point, front.look(point))
 
 
-def fgsm(*, norm: str = "linf", loss: str = "cross_entropy") -> GradientAttack:
+def fgsm(*, norm: NormName = "linf", loss: AttackLoss = "cross_entropy") -> GradientAttack:
     """Fast gradient sign method: one step of length ε along the gradient at the point.
 
     References:
         Goodfellow, Shlens & Szegedy (2015), §4; Ślusarz (2021), equation 4.4.
     """
-    return GradientAttack(1, 1.0, norm, loss)
+    return GradientAttack(steps=1, step=1.0, norm=norm, loss=loss)
 
 
 def bim(
-    steps: int = 4, step: float = 0.5, *, norm: str = "linf", loss: str = "cross_entropy", random_start: bool = False
+    steps: int = 4,
+    step: float = 0.5,
+    *,
+    norm: NormName = "linf",
+    loss: AttackLoss = "cross_entropy",
+    random_start: bool = False,
 ) -> GradientAttack:
     """Basic iterative method, with the thesis's α = 0.5 ε and four iterations by default.
 
     References:
         Kurakin, Goodfellow & Bengio (2017), §2.2; Ślusarz (2021), equations 4.5 and 4.6.
     """
-    return GradientAttack(steps, step, norm, loss, random_start=random_start)
+    return GradientAttack(steps=steps, step=step, norm=norm, loss=loss, random_start=random_start)
 
 
 def bim_as_coded() -> GradientAttack:
@@ -163,11 +156,11 @@ def bim_as_coded() -> GradientAttack:
 
 
 def pgd(
-    steps: int = 50, step: float = 0.1, *, norm: str = "linf", loss: str = "margin", restarts: int = 1
+    steps: int = 50, step: float = 0.1, *, norm: NormName = "linf", loss: AttackLoss = "margin", restarts: int = 1
 ) -> GradientAttack:
     """Projected gradient descent (on the margin; ascent on a loss) from random starts.
 
     References:
         Mądry et al. (2018), §2.1; Carlini & Wagner (2017), §IV.D for the loss on the margin.
     """
-    return GradientAttack(steps, step, norm, loss, random_start=True, restarts=restarts)
+    return GradientAttack(steps=steps, step=step, norm=norm, loss=loss, random_start=True, restarts=restarts)

@@ -6,22 +6,20 @@ They cannot be misled by gradients that vanish, and so keep watch over the attac
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import ClassVar
 
 import torch
 from torch import Tensor
 
-from helpers.attacks.attack import Attacked, Front, attack_members
+from helpers.attacks.attack import Attack, Attacked, Front
 from helpers.checks import Flag, Integer
-from helpers.models.ensemble import Ensemble
-from helpers.norms import NORM_NAME, Bounds
+from helpers.norms import NORMS
 
 # Candidates looked at together; more would only need more memory.
 CANDIDATES = 2**18
 
 
-@dataclass(frozen=True)
-class RandomNoise:
+@dataclass(frozen=True, kw_only=True)
+class RandomNoise(Attack):
     """Points drawn uniformly from the ball.
 
     Attributes:
@@ -35,44 +33,28 @@ class RandomNoise:
         ValueError: an attribute is outside its range.
     """
 
-    reach: ClassVar[float] = 1.0
     draws: int = 1
-    norm: str = "linf"
     last: bool = False
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         Integer(at_least=1)("draws", self.draws)
-        NORM_NAME("norm", self.norm)
         Flag()("last", self.last)
 
-    def __call__(
-        self,
-        ensemble: Ensemble,
-        x: Tensor,
-        y: Tensor,
-        epsilon: float,
-        *,
-        bounds: Bounds = None,
-        safe: Tensor | None = None,
-    ) -> Attacked:
-        """Attack; see `helpers.attacks.attack.Attack`."""
-        return attack_members(self._run, ensemble, x, y, epsilon, norm=self.norm, bounds=bounds, safe=safe)
-
-    def _run(self, front: Front) -> list[Tensor]:
+    def run(self, front: Front) -> Attacked:
         front.begin(all_points=self.last)
         for _ in range(self.draws):
             point = front.inside(front.x[front.active].double() + front.draw())
-            margin = front.look(point)
             if self.last:
-                front.worst, front.margin = point, margin
+                front.worst = point
             else:
-                front.keep_worst(point, margin)
+                front.keep_worst(point, front.look(point))
                 front.drop_lost()
-        return []
+        return front.result()
 
 
-@dataclass(frozen=True)
-class RandomSearch:
+@dataclass(frozen=True, kw_only=True)
+class RandomSearch(Attack):
     """A gradient-free search: a random step from the worst point so far, kept if it makes matters worse.
 
     The first quarter of the steps looks anywhere in the ball; then the steps shrink from ε to a hundredth of it.
@@ -89,28 +71,13 @@ class RandomSearch:
         Rastrigin (1963) for the search; Andriushchenko et al. (2020) for its use as an attack.
     """
 
-    reach: ClassVar[float] = 1.0
     steps: int = 200
-    norm: str = "linf"
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         Integer(at_least=4)("steps", self.steps)
-        NORM_NAME("norm", self.norm)
 
-    def __call__(
-        self,
-        ensemble: Ensemble,
-        x: Tensor,
-        y: Tensor,
-        epsilon: float,
-        *,
-        bounds: Bounds = None,
-        safe: Tensor | None = None,
-    ) -> Attacked:
-        """Attack; see `helpers.attacks.attack.Attack`."""
-        return attack_members(self._run, ensemble, x, y, epsilon, norm=self.norm, bounds=bounds, safe=safe)
-
-    def _run(self, front: Front) -> list[Tensor]:
+    def run(self, front: Front) -> Attacked:
         front.begin()
         wide = self.steps // 4
         for step in range(self.steps):
@@ -125,11 +92,11 @@ class RandomSearch:
             point = front.inside(point)
             front.keep_worst(point, front.look(point))
             front.drop_lost()
-        return []
+        return front.result()
 
 
-@dataclass(frozen=True)
-class ExhaustiveSearch:
+@dataclass(frozen=True, kw_only=True)
+class ExhaustiveSearch(Attack):
     """The whole ball of a plane on a grid, corners and edges first, then finer grids around its worst point.
 
     The square grid is bent onto the disc for L2. It is the truth up to what hides between the nodes of the grid.
@@ -144,16 +111,14 @@ class ExhaustiveSearch:
         ValueError: an attribute is outside its range.
     """
 
-    reach: ClassVar[float] = 1.0
     side: int = 41
     zooms: int = 3
-    norm: str = "linf"
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         if Integer(at_least=3)("side", self.side) % 2 == 0:
             raise ValueError(f"side must be odd, got {self.side}.")
         Integer(at_least=0)("zooms", self.zooms)
-        NORM_NAME("norm", self.norm)
 
     def nodes(self, side: int) -> Tensor:
         """The grid on the unit ball, ``[side², 2]``, outermost nodes first."""
@@ -163,37 +128,19 @@ class ExhaustiveSearch:
         size = square.abs()
         order = (10 * (size.amax(1) == 1) + size.sum(1)).argsort(descending=True, stable=True)
         square, size = square[order], size[order]
-        if self.norm == "l2":
-            square = square * (size.amax(1) / size.norm(dim=1).clamp(min=1e-300))[:, None]
-        return square
+        # From the unit ball of L∞ outwards onto that of the norm.
+        return square * (size.amax(1) / NORMS[self.norm].length(square).clamp(min=1e-300))[:, None]
 
-    def __call__(
-        self,
-        ensemble: Ensemble,
-        x: Tensor,
-        y: Tensor,
-        epsilon: float,
-        *,
-        bounds: Bounds = None,
-        safe: Tensor | None = None,
-    ) -> Attacked:
-        """Attack; see `helpers.attacks.attack.Attack`.
-
-        Raises:
-            ValueError: the networks take another number of inputs than two; otherwise see `Attack`.
-        """
-        if ensemble.layer_sizes[0] != 2:
-            raise ValueError(f"ensemble must have two inputs to be searched, got {ensemble.layer_sizes[0]}.")
-        return attack_members(self._run, ensemble, x, y, epsilon, norm=self.norm, bounds=bounds, safe=safe)
-
-    def _run(self, front: Front) -> list[Tensor]:
+    def run(self, front: Front) -> Attacked:
+        if front.shape[2] != 2:
+            raise ValueError(f"ensemble must have two inputs to be searched, got {front.shape[2]}.")
         front.begin()
-        self._search(front, self.nodes(self.side), around_worst=False)
+        self._search(front, self.nodes(self.side).to(front.x.device), around_worst=False)
         spacing = 2 / (self.side - 1)
         for _ in range(self.zooms):
-            self._search(front, spacing * self.nodes(9), around_worst=True)
+            self._search(front, spacing * self.nodes(9).to(front.x.device), around_worst=True)
             spacing /= 4
-        return []
+        return front.result()
 
     def _search(self, front: Front, nodes: Tensor, *, around_worst: bool) -> None:
         # The first look, at the corners and the rim alone, settles most points that can be lost at all.
@@ -201,12 +148,11 @@ class ExhaustiveSearch:
         while done < len(nodes) and len(front.active):
             many = 16 if not done else max(16, CANDIDATES // len(front.active))
             some = nodes[done : done + many]
-            n, k = len(front.active), len(some)
             point = front.inside(
                 centres[front.active][:, None] + front.epsilon * some, centre=front.x[front.active][:, None]
             )
             margin = front.look_at_many(point)
             least, number = margin.min(dim=1)
-            front.keep_worst(point[torch.arange(n), number], least)
+            front.keep_worst(point[torch.arange(len(point), device=point.device), number], least)
             front.drop_lost()
-            done += k
+            done += len(some)

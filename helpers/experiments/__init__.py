@@ -30,7 +30,7 @@ from helpers.experiments.robustness import (
     noise_results,
     robustness_results,
     tanh_ahead,
-    true_radii,
+    verified_radii,
 )
 from helpers.experiments.sweeps import Sweep, merged, spiral_sweep, spiral_sweeps, training_results
 from helpers.experiments.weight_norms import density_cost, volume_results, weight_results
@@ -68,8 +68,8 @@ __all__ = [
     "suspects",
     "tanh_ahead",
     "training_results",
-    "true_radii",
     "unit_harm",
+    "verified_radii",
     "volume_results",
     "watch",
     "weight_results",

@@ -19,6 +19,7 @@ from helpers.experiments.sweeps import Sweep
 from helpers.metrics.accuracy import accuracy
 from helpers.metrics.boundaries import BOUNDARY_MEASURES, boundary_measures
 from helpers.models.ensemble import Ensemble
+from helpers.norms import NormName
 from helpers.robustness.bounds import certified
 from helpers.robustness.verification import Radii, verify
 from helpers.training.protocol import Training
@@ -46,7 +47,7 @@ def noise_results(sweep: Sweep, noises: Sequence[float]) -> xr.Dataset:
     return xr.Dataset({"clean_accuracy": clean, "noise_accuracy": noisy, "noise_cost": clean - noisy})
 
 
-def true_radii(sweep: Sweep, epsilon: float, n_points: int, *, norm: str = "linf") -> Radii:
+def verified_radii(sweep: Sweep, epsilon: float, n_points: int, *, norm: NormName = "linf") -> Radii:
     """How far each of the first test points of each network keeps its class, up to ε, by the complete verifier.
 
     Args:
@@ -77,7 +78,7 @@ def robustness_results(sweep: Sweep, epsilons: Sequence[float], n_points: int) -
     """
     x, y = sweep.data("test", n_points)
     ordered = sorted(float(epsilon) for epsilon in epsilons)
-    radii = true_radii(sweep, ordered[-1], n_points)
+    radii = verified_radii(sweep, ordered[-1], n_points)
     curves = attack_curves(sweep.history.final, x, y, ordered, certified=radii.certified)
     verdicts = radii.decide(ordered)
     names = [*curves.attacks, EXACT]
@@ -148,6 +149,8 @@ def at(results: xr.Dataset, **where: float) -> xr.Dataset:
 
 
 PROVED = "proved"
+# Lowest and highest value of a pixel.
+PIXEL = (0.0, 1.0)
 
 
 def digit_results(
@@ -189,11 +192,11 @@ def digit_results(
     sweep, final = Sweep(axes, history, shared), history.final
     x, y = test_set.x[:n_points], test_set.y[:n_points]
     ordered = sorted(float(epsilon) for epsilon in epsilons)
-    proved = torch.stack([certified(final, x, y, epsilon, lowest=0.0, highest=1.0) for epsilon in ordered])
+    proved = torch.stack([certified(final, x, y, epsilon, limits=PIXEL) for epsilon in ordered])
     # What is proved for an ε is proved for every smaller one.
     radius = (proved * torch.tensor(ordered)[:, None, None]).amax(dim=0)
     attacks = {"fgsm": fgsm(), "bim": bim(), "pgd": pgd(20, 0.25, restarts=2)}
-    curves = attack_curves(final, x, y, ordered, attacks=attacks, certified=radius, bounds=(0.0, 1.0))
+    curves = attack_curves(final, x, y, ordered, attacks=attacks, certified=radius, limits=PIXEL)
     sound = proved.flip(0).cummax(dim=0).values.flip(0).double().mean(dim=2)
     names = [*curves.attacks, PROVED]
     robust = torch.cat([curves.robust_accuracy, sound[None]])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import ipywidgets as widgets
@@ -75,7 +76,7 @@ def robustness_explorer(
         n_places: values of another slider: places along the spiral of class 0, from the centre outwards.
         attack: whose path to draw; by default ten steps of 0.2 ε from the point itself, down the margin.
     """
-    attack = attack or GradientAttack(10, 0.2)
+    attack = replace(attack or GradientAttack(steps=10, step=0.2), record=True)
     widest = max(epsilons)
     numbers = [sweep.member(activation=name, entanglement=entanglement, seed=seed) for name in activations]
     networks = sweep.history.final.select(numbers)
@@ -87,7 +88,7 @@ def robustness_explorer(
     labels = torch.zeros(n_places, dtype=torch.int64)
     radii = verify(networks, points, labels, widest)
     ball = {epsilon: ExhaustiveSearch()(networks, points, labels, epsilon) for epsilon in epsilons}
-    walk = {epsilon: attack(networks, points, labels, epsilon, record=True) for epsilon in epsilons}
+    walk = {epsilon: attack(networks, points, labels, epsilon) for epsilon in epsilons}
 
     def draw(place: int, epsilon: float) -> Picture:
         figure, axes = new_figure(1, len(activations), width=4.4 * len(activations), height=4.6)

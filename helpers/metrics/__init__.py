@@ -25,7 +25,7 @@ from helpers.metrics.mappings import (
     spread,
     without_outliers,
 )
-from helpers.metrics.regions import Regions, clip, regions, sides, true_radii
+from helpers.metrics.regions import LinearRegions, clip, linear_regions, sides, true_radii
 from helpers.metrics.sensitivity import (
     Sensitivity,
     at_fraction,
@@ -47,7 +47,7 @@ from helpers.metrics.weights import eigenvalues, singular_values, weight_measure
 
 __all__ = [
     "BOUNDARY_MEASURES",
-    "Regions",
+    "LinearRegions",
     "Sensitivity",
     "accuracy",
     "area",
@@ -69,12 +69,12 @@ __all__ = [
     "exact_measures",
     "grid_measures",
     "line_distances",
+    "linear_regions",
     "log_area_change",
     "log_volume_change",
     "loss_at_mass",
     "margin",
     "principal_spreads",
-    "regions",
     "sensitivity",
     "shape_distance",
     "share_found",

@@ -15,7 +15,7 @@ from scipy.spatial import cKDTree
 from torch import Tensor
 
 from helpers.checks import Integer
-from helpers.metrics.regions import Floats, Integers, Regions, clip, regions, sides
+from helpers.metrics.regions import Floats, Integers, LinearRegions, clip, linear_regions, sides
 from helpers.models.activations import LEFT_SLOPES
 from helpers.models.ensemble import Ensemble
 
@@ -62,7 +62,7 @@ def boundary_measures(
     rows = []
     for k, name in enumerate(ensemble.activations):
         if exact or (exact is None and name in LEFT_SLOPES):
-            rows.append(exact_measures(regions(ensemble, k, rectangle)))
+            rows.append(exact_measures(linear_regions(ensemble, k, rectangle)))
         else:
             network = ensemble.select([k]).double()
             rows.append(grid_measures(lambda x, f=network: f(x[None])[0], rectangle, resolution=resolution))  # type: ignore[misc]
@@ -114,7 +114,7 @@ def grid_measures(
     }
 
 
-def exact_measures(cut: Regions) -> dict[str, float | Tensor]:
+def exact_measures(cut: LinearRegions) -> dict[str, float | Tensor]:
     """Measure the boundary of a piecewise linear network from its linear regions; as `boundary_measures`, of one."""
     left, right, bottom, top = cut.rectangle
     length = float(cut.lengths.sum())
@@ -136,12 +136,12 @@ def _wrapped(angle: Floats) -> Floats:
     return np.asarray(np.abs((angle + np.pi) % (2 * np.pi) - np.pi))
 
 
-def _same(cut: Regions) -> float:
+def _same(cut: LinearRegions) -> float:
     left, right, bottom, top = cut.rectangle
     return SAME * max(right - left, top - bottom)
 
 
-def _turning(cut: Regions) -> float:
+def _turning(cut: LinearRegions) -> float:
     """The whole angle between segments that meet."""
     long = np.flatnonzero(cut.lengths > _same(cut))  # ends of shorter ones would meet those beyond
     first, second = cut.classes[long].T
@@ -155,7 +155,7 @@ def _turning(cut: Regions) -> float:
     return float(_wrapped(angle[a[alike]] - angle[b[alike]]).sum())
 
 
-def _components(cut: Regions) -> Tensor:
+def _components(cut: LinearRegions) -> Tensor:
     """Number of connected parts of each class: pieces of regions that share an edge are joined."""
     n_out, counts = cut.offsets.shape[1], []
     near = 1e-12 * max(map(abs, cut.rectangle))

@@ -18,7 +18,7 @@ from torch import Tensor
 from helpers.checks import Integer
 from helpers.models.activations import LEFT_SLOPES
 from helpers.models.ensemble import Ensemble
-from helpers.norms import NORM
+from helpers.norms import NORM_NAME, NORMS, NormName
 
 Floats = npt.NDArray[np.float64]
 Integers = npt.NDArray[np.int64]
@@ -28,7 +28,7 @@ TOLERANCE = 1e-12
 
 
 @dataclass(frozen=True)
-class Regions:
+class LinearRegions:
     """The linear regions of a network in a rectangle, and where they are cut by the decision boundary.
 
     Attributes:
@@ -72,7 +72,7 @@ class Regions:
         """Length of each segment of the boundary, ``[n_segments]``."""
         return np.asarray(np.linalg.norm(self.segments[:, 1] - self.segments[:, 0], axis=1))
 
-    def distances(self, points: npt.ArrayLike, y: npt.ArrayLike | None = None, *, norm: str = "linf") -> Floats:
+    def distances(self, points: npt.ArrayLike, y: npt.ArrayLike | None = None, *, norm: NormName = "linf") -> Floats:
         """Distance of points to the decision boundary in the rectangle.
 
         Args:
@@ -86,25 +86,25 @@ class Regions:
         Raises:
             ValueError: a point lies outside the rectangle.
         """
-        NORM("norm", norm)
+        NORM_NAME("norm", norm)
         points = np.asarray(points, dtype=np.float64)
         left, right, bottom, top = self.rectangle
         border = np.min([points[:, 0] - left, right - points[:, 0], points[:, 1] - bottom, top - points[:, 1]], axis=0)
         if (border < 0).any():
             raise ValueError(f"points must lie within the rectangle {self.rectangle}, got {points[border.argmin()]}.")
-        found = np.full(len(points), np.inf)
+        distances = np.full(len(points), np.inf)
         groups = [(slice(None), self.segments)]
         if y is not None:
             y = np.asarray(y)
             groups = [(y == k, self.segments[(self.classes == k).any(axis=1)]) for k in np.unique(y)]
         for chosen, segments in groups:
-            found[chosen] = _nearest(points[chosen], segments, norm)
-        return np.where(found <= border, found, np.inf)
+            distances[chosen] = _nearest(points[chosen], segments, norm)
+        return np.where(distances <= border, distances, np.inf)
 
 
-def regions(
+def linear_regions(
     ensemble: Ensemble, member: int, rectangle: tuple[float, float, float, float], *, most: int = 1_000_000
-) -> Regions:
+) -> LinearRegions:
     """Cut a rectangle into the linear regions of one network.
 
     The rectangle starts as the one region. Each neuron's pre-activation is affine on every region that the neurons
@@ -165,10 +165,10 @@ def regions(
         factor = np.where(z > 0, 1.0, bend)
         slopes, offsets = slopes * factor[:, :, None], offsets * factor
     segments, classes, region = _boundary(corners, n_corners, slopes, offsets, near)
-    return Regions((left, right, bottom, top), corners, n_corners, slopes, offsets, segments, classes, region)
+    return LinearRegions((left, right, bottom, top), corners, n_corners, slopes, offsets, segments, classes, region)
 
 
-def true_radii(ensemble: Ensemble, x: Tensor, y: Tensor, epsilon: float, *, norm: str = "linf") -> Tensor:
+def true_radii(ensemble: Ensemble, x: Tensor, y: Tensor, epsilon: float, *, norm: NormName = "linf") -> Tensor:
     """Exact distance of every point to where each network stops giving it its class.
 
     Args:
@@ -182,7 +182,7 @@ def true_radii(ensemble: Ensemble, x: Tensor, y: Tensor, epsilon: float, *, norm
         ``[n_networks, n_points]``, float64: 0 where the class is wrong from the start, ∞ where it holds within ε.
 
     Raises:
-        ValueError: see `regions`; or the shapes do not fit.
+        ValueError: see `linear_regions`; or the shapes do not fit.
     """
     x, y = ensemble.own(x.double(), y)
     with torch.no_grad():
@@ -191,9 +191,9 @@ def true_radii(ensemble: Ensemble, x: Tensor, y: Tensor, epsilon: float, *, norm
     for k in range(len(ensemble)):
         points = x[k].cpu().numpy()
         low, high = points.min(axis=0) - 1.001 * epsilon, points.max(axis=0) + 1.001 * epsilon
-        cut = regions(ensemble, k, (low[0], high[0], low[1], high[1]))
-        found = cut.distances(points, y[k].cpu().numpy(), norm=norm)
-        radii.append(torch.from_numpy(np.where(found <= epsilon, found, np.inf)))
+        cut = linear_regions(ensemble, k, (low[0], high[0], low[1], high[1]))
+        distances = cut.distances(points, y[k].cpu().numpy(), norm=norm)
+        radii.append(torch.from_numpy(np.where(distances <= epsilon, distances, np.inf)))
     return torch.where(right.cpu(), torch.stack(radii), 0.0)
 
 
@@ -318,31 +318,17 @@ def _boundary(
     return np.concatenate(segments), np.concatenate(classes), np.concatenate(region)
 
 
-def _nearest(points: Floats, segments: Floats, norm: str) -> Floats:
+def _nearest(points: Floats, segments: Floats, norm: NormName) -> Floats:
     """Distance of points to the nearest of some segments, ∞ if there is none."""
-    found = np.full(len(points), np.inf)
+    length, distances = NORMS[norm].length, np.full(len(points), np.inf)
     if not len(segments):
-        return found
-    start, step = segments[:, 0], segments[:, 1] - segments[:, 0]
+        return distances
+    start, step = torch.from_numpy(segments[:, 0]), torch.from_numpy(segments[:, 1] - segments[:, 0])
     for first in range(0, len(points), 64):  # blocks that fit the cache
         block = slice(first, first + 64)
-        away = start - points[block, None]  # of the segment at t is away + t step
-        with np.errstate(divide="ignore", invalid="ignore"):
-            if norm == "l2":
-                moments = [-(away * step).sum(2) / (step * step).sum(1)]
-            else:
-                # max(|u|, |v|) along a line has its least value at an end, or where it bends: u = 0, v = 0, u = ±v.
-                u, v, du, dv = away[..., 0], away[..., 1], step[:, 0], step[:, 1]
-                moments = [-u / du, -v / dv, (v - u) / (du - dv), -(u + v) / (du + dv)]
-        best = np.minimum(_length(away, norm), _length(away + step, norm))
-        for t in moments:
-            t = np.clip(np.nan_to_num(t), 0, 1)
-            best = np.minimum(best, _length(away + t[..., None] * step, norm))
-        found[block] = best.min(axis=1)
-    return found
-
-
-def _length(step: Floats, norm: str) -> Floats:
-    if norm == "linf":
-        return np.asarray(np.maximum(np.abs(step[..., 0]), np.abs(step[..., 1])))
-    return np.asarray(np.hypot(step[..., 0], step[..., 1]))
+        away = start - torch.from_numpy(points[block, None])  # of the segment at t is away + t step
+        best = torch.minimum(length(away), length(away + step))
+        for t in NORMS[norm].turns(away, step):
+            best = torch.minimum(best, length(away + t.nan_to_num().clamp(0, 1)[..., None] * step))
+        distances[block] = best.amin(dim=1).numpy()
+    return distances

@@ -4,20 +4,8 @@
 `Certified` train for the property.
 """
 
-from helpers.robustness.bounds import (
-    Region,
-    Relaxed,
-    box,
-    by_run,
-    certified,
-    differences,
-    interval_bounds,
-    linear_bounds,
-    lines,
-    margins,
-    region,
-    rounding_error,
-)
+from helpers.robustness.bounds import certified, interval_bounds, linear_bounds, margins
+from helpers.robustness.boxes import Ball, Box, Region, region
 from helpers.robustness.definitions import (
     ClassificationRobustness,
     Decided,
@@ -26,45 +14,29 @@ from helpers.robustness.definitions import (
     StandardRobustness,
     StrongClassificationRobustness,
     decide,
-    gradient_bounds,
 )
 from helpers.robustness.objectives import Adversarial, Augmented, Certified
-from helpers.robustness.relaxations import Lines, derivative_image, image, relax
-from helpers.robustness.verification import Bands, Radii, Search, bands, others, search, verify
+from helpers.robustness.verification import Radii, verify
 
 __all__ = [
     "Adversarial",
     "Augmented",
-    "Bands",
+    "Ball",
+    "Box",
     "Certified",
     "ClassificationRobustness",
     "Decided",
     "Definition",
-    "Lines",
     "LipschitzRobustness",
     "Radii",
     "Region",
-    "Relaxed",
-    "Search",
     "StandardRobustness",
     "StrongClassificationRobustness",
-    "bands",
-    "box",
-    "by_run",
     "certified",
     "decide",
-    "derivative_image",
-    "differences",
-    "gradient_bounds",
-    "image",
     "interval_bounds",
     "linear_bounds",
-    "lines",
     "margins",
-    "others",
     "region",
-    "relax",
-    "rounding_error",
-    "search",
     "verify",
 ]

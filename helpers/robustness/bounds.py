@@ -7,134 +7,27 @@ any order of summation: each layer's rounding enters as an unknown of bounded si
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from typing import Literal, get_args
 
 import torch
 from torch import Tensor
 
 from helpers.checks import Choice
 from helpers.models.ensemble import Ensemble
-from helpers.norms import NORM
+from helpers.norms import Limits, NormName
+from helpers.robustness.boxes import Bounds, Box, Region, check_outputs, region
 from helpers.robustness.relaxations import Lines, image, relax
 
-METHOD = Choice(("interval", "linear"))
+Method = Literal["interval", "linear"]
+METHOD = Choice(get_args(Method))
 # Unit roundoff of float32. Products in a lower precision (TF32 of some GPUs, off by PyTorch's default) are not covered.
 ROUNDING = 2.0**-24
+LARGEST = torch.finfo(torch.float32).max
 # Rounding of an activation, in units of the last place: PyTorch's are good to fewer.
 ACTIVATION_ULPS = 8
 BOUNDED = ("tanh", "sigmoid", "softsign")
 # Numbers of an intermediate array of `linear_bounds`: 256 MiB.
-BLOCK = 2**25
-
-Bounds = tuple[Tensor, Tensor]
-
-
-@dataclass(frozen=True)
-class Region:
-    """What a point may become: a box, or a ball of the L2 norm.
-
-    Attributes:
-        centre: ``[n_networks, n_points, n_in]``, float64.
-        reach: of a box half its width, ``[n_networks, n_points, n_in]``; of a ball its radius,
-            ``[n_networks, n_points, 1]``.
-        norm: ``"linf"`` for a box, ``"l2"`` for a ball.
-    """
-
-    centre: Tensor
-    reach: Tensor
-    norm: str = "linf"
-
-    def least(self, rows: Tensor) -> Tensor:
-        """Smallest value of linear functions on the region.
-
-        Args:
-            rows: their coefficients, ``[n_networks, n_points, n_rows, n_in]``.
-
-        Returns:
-            ``[n_networks, n_points, n_rows]``.
-        """
-        middle = (rows @ self.centre[..., None])[..., 0]
-        spread = rows.norm(dim=-1) * self.reach if self.norm == "l2" else (rows.abs() @ self.reach[..., None])[..., 0]
-        return middle - spread
-
-    def affine(self, weight: Tensor, bias: Tensor) -> Bounds:
-        """Smallest and largest value of ``Wx + b``: exact, but for rounding.
-
-        Args:
-            weight: ``[n_networks, n_out, n_in]``.
-            bias: ``[n_networks, n_out]``.
-
-        Returns:
-            Two tensors ``[n_networks, n_points, n_out]``.
-        """
-        middle = torch.baddbmm(bias[:, None], self.centre, weight.transpose(1, 2))
-        if self.norm == "l2":
-            spread = self.reach * weight.norm(dim=2)[:, None]
-        else:
-            spread = self.reach @ weight.abs().transpose(1, 2)
-        return middle - spread, middle + spread
-
-    @property
-    def size(self) -> Tensor:
-        """Largest |x_i| in the region, ``[n_networks, n_points, n_in]``."""
-        return self.centre.abs() + self.reach
-
-    def points(self, part: slice) -> Region:
-        """The region of some of the points."""
-        return Region(self.centre[:, part], self.reach[:, part], self.norm)
-
-
-def region(
-    ensemble: Ensemble,
-    x: Tensor,
-    epsilon: float | Tensor,
-    *,
-    norm: str = "linf",
-    lowest: float | None = None,
-    highest: float | None = None,
-) -> Region:
-    """All that points may become within ε.
-
-    Args:
-        ensemble: the networks.
-        x: points, ``[n_networks, n_points, n_in]``, or ``[n_points, n_in]`` shared by all.
-        epsilon: ε ≥ 0, data units; one number, or a tensor that broadcasts against ``[n_networks, n_points]``.
-        norm: ``"linf"`` or ``"l2"``.
-        lowest: smallest value that a coordinate can take, if there is one.
-        highest: largest value. Both cut boxes; a ball is left whole, which is sound.
-
-    Returns:
-        The region, in float64.
-
-    Raises:
-        ValueError: the shapes do not fit, or ε is negative or not finite.
-    """
-    NORM("norm", norm)
-    check_outputs(ensemble)
-    x = ensemble.own(x.double())
-    reach = torch.as_tensor(epsilon, dtype=torch.float64, device=x.device)
-    if not bool((reach.isfinite() & (reach >= 0)).all()):
-        raise ValueError(f"epsilon must be finite numbers at least 0, got {epsilon!r}.")
-    reach = reach.expand(x.shape[:2])[..., None]
-    if norm == "l2":
-        return Region(x, reach, norm)
-    low, high = x - reach, x + reach
-    if lowest is not None or highest is not None:
-        low, high = low.clamp(lowest, highest), high.clamp(lowest, highest)
-    return box(low, high)
-
-
-def check_outputs(ensemble: Ensemble) -> None:
-    """Raise ValueError unless the outputs are at least two, and linear: no bound here knows of others."""
-    if ensemble.output != "linear":
-        raise ValueError(f"ensemble must have linear outputs to be bounded, got {ensemble.output!r} ones.")
-    if ensemble.layer_sizes[-1] < 2:
-        raise ValueError(f"ensemble must have at least two outputs to be bounded, got {ensemble.layer_sizes[-1]}.")
-
-
-def box(lower: Tensor, upper: Tensor) -> Region:
-    """The box between two corners, each ``[n_networks, n_points, n_in]``."""
-    return Region((lower + upper) / 2, (upper - lower) / 2)
+LARGEST_ARRAY = 2**25
 
 
 def interval_bounds(ensemble: Ensemble, where: Region, *, rounding: float = ROUNDING) -> list[Bounds]:
@@ -154,17 +47,17 @@ def interval_bounds(ensemble: Ensemble, where: Region, *, rounding: float = ROUN
     References:
         Gowal et al. (2018), IBP, equations 6–8.
     """
-    found: list[Bounds] = []
+    bounds: list[Bounds] = []
     values = where
     for layer, (weight, bias) in enumerate(zip(ensemble.weights, ensemble.biases, strict=True)):
         lower, upper = values.affine(weight, bias)
         if rounding:
             noise = rounding_error(weight, bias, values.size, rounding)
             lower, upper = lower - noise, upper + noise
-        found.append((lower, upper))
+        bounds.append((lower, upper))
         if layer < len(ensemble.slopes):
-            values = box(*_images(ensemble, layer, found[-1], rounding))
-    return found
+            values = Box.between(*_images(ensemble, layer, bounds[-1], rounding))
+    return bounds
 
 
 def linear_bounds(ensemble: Ensemble, where: Region, *, rounding: float = ROUNDING) -> list[Bounds]:
@@ -185,16 +78,22 @@ def linear_bounds(ensemble: Ensemble, where: Region, *, rounding: float = ROUNDI
     References:
         Zhang et al. (2018), CROWN, theorem 3.2.
     """
-    n_rows = 2 * max(ensemble.layer_sizes[1:])
-    n_points = max(1, BLOCK // (len(ensemble) * n_rows * max(ensemble.layer_sizes)))
     ensemble = ensemble.select(slice(None)).double()
-    parts = []
-    for start in range(0, where.centre.shape[1], n_points):
-        part = where.points(slice(start, start + n_points))
-        parts.append(Relaxed(ensemble, part, rounding, last=True).bounds)
-    return [
-        (torch.cat([p[i][0] for p in parts], 1), torch.cat([p[i][1] for p in parts], 1)) for i in range(len(parts[0]))
+    blocks = [
+        Relaxed(ensemble, where.points(block), rounding, last=True).bounds
+        for block in _blocks(ensemble, where.centre.shape[1])
     ]
+    return [
+        (torch.cat([lower for lower, _ in layer], dim=1), torch.cat([upper for _, upper in layer], dim=1))
+        for layer in zip(*blocks, strict=True)
+    ]
+
+
+def _blocks(ensemble: Ensemble, n_points: int) -> list[slice]:
+    """Points that are bounded together, so that intermediate arrays stay within `LARGEST_ARRAY`."""
+    n_rows = 2 * max(ensemble.layer_sizes[1:])
+    size = max(1, LARGEST_ARRAY // (len(ensemble) * n_rows * max(ensemble.layer_sizes)))
+    return [slice(start, start + size) for start in range(0, max(1, n_points), size)]
 
 
 class Relaxed:
@@ -236,7 +135,7 @@ class Relaxed:
                 self.lines.append(
                     tuple(lines(ensemble, layer, (lower, upper), choice, rounding) for choice in ("chord", "adaptive"))
                 )
-                values = box(*_images(ensemble, layer, (lower, upper), rounding))
+                values = Box.between(*_images(ensemble, layer, (lower, upper), rounding))
 
     @torch.no_grad()
     def least(self, rows: Tensor, layer: int = -1) -> Tensor:
@@ -275,7 +174,7 @@ def margins(
     where: Region,
     y: Tensor,
     *,
-    method: str = "linear",
+    method: Method = "linear",
     rounding: float = ROUNDING,
 ) -> Tensor:
     """Lower bounds of the logit of the class less every other logit, anywhere in the region.
@@ -299,17 +198,14 @@ def margins(
     ensemble = ensemble.select(slice(None)).double()
     if method == "interval":
         lower, upper = interval_bounds(ensemble, where, rounding=rounding)[-1]
-        found = lower.gather(2, y[..., None]) - upper
+        least = lower.gather(2, y[..., None]) - upper
     else:
-        n_rows = 2 * max(ensemble.layer_sizes[1:])
-        n_points = max(1, BLOCK // (len(ensemble) * n_rows * max(ensemble.layer_sizes)))
-        parts = []
-        for start in range(0, y.shape[1], n_points):
-            part = slice(start, start + n_points)
-            relaxed = Relaxed(ensemble, where.points(part), rounding)
-            parts.append(relaxed.least(differences(y[:, part], ensemble.layer_sizes[-1])))
-        found = torch.cat(parts, dim=1)
-    return found.scatter(2, y[..., None], torch.inf)
+        blocks = [
+            Relaxed(ensemble, where.points(block), rounding).least(differences(y[:, block], ensemble.layer_sizes[-1]))
+            for block in _blocks(ensemble, y.shape[1])
+        ]
+        least = torch.cat(blocks, dim=1)
+    return least.scatter(2, y[..., None], torch.inf)
 
 
 def certified(
@@ -318,10 +214,9 @@ def certified(
     y: Tensor,
     epsilon: float | Tensor,
     *,
-    norm: str = "linf",
-    method: str = "linear",
-    lowest: float | None = None,
-    highest: float | None = None,
+    norm: NormName = "linf",
+    method: Method = "linear",
+    limits: Limits | None = None,
 ) -> Tensor:
     """Whether the bounds prove that nothing within ε of a point changes its class; False is no proof of the opposite.
 
@@ -329,16 +224,15 @@ def certified(
         ensemble: the networks.
         x: points, ``[n_networks, n_points, n_in]`` or ``[n_points, n_in]``.
         y: classes, ``[n_networks, n_points]`` or ``[n_points]``.
-        epsilon: see `region`.
+        epsilon: ε ≥ 0, data units; one number, or a tensor that broadcasts against ``[n_networks, n_points]``.
         norm: ``"linf"`` or ``"l2"``.
         method: ``"linear"`` or ``"interval"``.
-        lowest: see `region`.
-        highest: see `region`.
+        limits: lowest and highest value of an input, or of each coordinate; they cut boxes, not balls.
 
     Returns:
         ``[n_networks, n_points]``, bool.
     """
-    where = region(ensemble, x, epsilon, norm=norm, lowest=lowest, highest=highest)
+    where = region(ensemble, x, epsilon, norm=norm, limits=limits)
     return (margins(ensemble, where, y, method=method) > 0).all(dim=2)
 
 
@@ -366,9 +260,9 @@ def lines(ensemble: Ensemble, layer: int, bounds: Bounds, choice: str, rounding:
         choice: see `helpers.robustness.relaxations.relax`.
         rounding: unit roundoff of the arithmetic that the bounds must also hold for.
     """
-    found = Lines(*by_run(ensemble, layer, bounds, lambda *a: relax(*a, lines=choice)))
+    exact = Lines(*by_run(ensemble, layer, bounds, lambda *a: relax(*a, lines=choice)))
     spare = _activation_noise(ensemble, layer, bounds, rounding)
-    return found._replace(lower_offset=found.lower_offset - spare, upper_offset=found.upper_offset + spare)
+    return exact._replace(lower_offset=exact.lower_offset - spare, upper_offset=exact.upper_offset + spare)
 
 
 def _images(ensemble: Ensemble, layer: int, bounds: Bounds, rounding: float) -> Bounds:
@@ -398,8 +292,13 @@ def _activation_noise(ensemble: Ensemble, layer: int, bounds: Bounds, rounding: 
 
 
 def rounding_error(weight: Tensor, bias: Tensor, size: Tensor, rounding: float) -> Tensor:
-    """Largest rounding error of ``Wa + b`` for |a| ≤ size in any order of summation (Higham 2002, equation 3.5)."""
+    """Largest rounding error of ``Wa + b`` for |a| ≤ size in any order of summation (Higham 2002, equation 3.5).
+
+    ∞ where a sum could exceed the largest number of float32.
+    """
     share = (weight.shape[2] + 2) * rounding
     gamma = share / (1 - share)
-    error: Tensor = gamma * torch.baddbmm(bias.abs()[:, None], size, weight.abs().transpose(1, 2))
-    return error
+    largest = torch.baddbmm(bias.abs()[:, None], size, weight.abs().mT)
+    if rounding < ROUNDING:
+        return gamma * largest
+    return torch.where(largest * (1 + gamma) < LARGEST, gamma * largest, torch.inf)

@@ -7,15 +7,17 @@ than a counterexample in hand. One search at the largest ε answers for all smal
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
 from helpers.checks import Integer, Real
 from helpers.models.ensemble import Ensemble
-from helpers.norms import NORM
-from helpers.robustness.bounds import ROUNDING, check_outputs, differences, lines, rounding_error
+from helpers.norms import NORM_NAME, NORMS, Norm, NormName
+from helpers.robustness.bands import Bands, bands
+from helpers.robustness.bounds import differences
+from helpers.robustness.boxes import check_outputs
 from helpers.threads import side_by_side
 
 # Boxes bounded in one go: the arrays of a 50-neuron layer then fit a core's cache.
@@ -69,7 +71,7 @@ def verify(
     y: Tensor,
     epsilon: float,
     *,
-    norm: str = "linf",
+    norm: NormName = "linf",
     tolerance: float = 1e-4,
     budget: int = 10_000,
 ) -> Radii:
@@ -93,12 +95,12 @@ def verify(
     """
     check_outputs(ensemble)
     x, y = ensemble.own(x.double(), y)
-    return search(
-        ensemble, x, *others(y, ensemble.layer_sizes[-1]), epsilon, norm=norm, tolerance=tolerance, budget=budget
+    return positive_radii(
+        ensemble, x, *leads(y, ensemble.layer_sizes[-1]), epsilon, norm=norm, tolerance=tolerance, budget=budget
     )
 
 
-def others(y: Tensor, n_out: int) -> tuple[Tensor, Tensor]:
+def leads(y: Tensor, n_out: int) -> tuple[Tensor, Tensor]:
     """Rows that take from logits z the leads z_y − z_k over all other classes, and what to add to them.
 
     Of equal logits the first one wins, as in argmax: so a class loses already with a lead of 0 over those before it.
@@ -116,14 +118,14 @@ def others(y: Tensor, n_out: int) -> tuple[Tensor, Tensor]:
     return rows, torch.where(k < y[..., None], -torch.finfo(torch.float32).tiny, 0.0).double()
 
 
-def search(
+def positive_radii(
     ensemble: Ensemble,
     x: Tensor,
     rows: Tensor,
     offsets: Tensor,
     epsilon: float,
     *,
-    norm: str = "linf",
+    norm: NormName = "linf",
     tolerance: float = 1e-4,
     budget: int = 10_000,
 ) -> Radii:
@@ -134,10 +136,10 @@ def search(
         x: points, ``[n_networks, n_points, 2]``, float64.
         rows: ``[n_networks, n_points, n_rows, n_out]``, float64; all of a point's must stay positive.
         offsets: ``[n_networks, n_points, n_rows]``, float64.
-        epsilon: see `verify`, as all further arguments.
+        epsilon: the radius to search, data units, above 0.
         norm: ``"linf"`` or ``"l2"``.
-        tolerance: see `verify`.
-        budget: see `verify`.
+        tolerance: how far apart certified and broken radius may stay, data units, above 0.
+        budget: pieces to look at for each point, at least 1; what is still open then counts as not proved.
 
     Returns:
         The radii.
@@ -149,7 +151,7 @@ def search(
         raise ValueError(f"ensemble must have 2 inputs to be verified in the plane, got {ensemble.layer_sizes[0]}.")
     options = (
         Real(above=0)("epsilon", epsilon),
-        NORM("norm", norm),
+        NORMS[NORM_NAME("norm", norm)],
         Real(above=0)("tolerance", tolerance),
         Integer(at_least=1)("budget", budget),
     )
@@ -160,95 +162,18 @@ def search(
         Search(ensemble.select([k]), x[k : k + 1], rows[k : k + 1], offsets[k : k + 1], *options)
         for k in range(len(ensemble))
     ]
-    found = side_by_side(lambda search: search.run(CHUNK), searches)
+    members = side_by_side(lambda search: search.run(CHUNK), searches)
     return Radii(
-        torch.cat([radii.certified for radii in found]),
-        torch.cat([radii.broken for radii in found]),
-        torch.cat([radii.counterexample for radii in found]),
-        torch.cat([radii.n_boxes for radii in found]),
+        torch.cat([radii.certified for radii in members]),
+        torch.cat([radii.broken for radii in members]),
+        torch.cat([radii.counterexample for radii in members]),
+        torch.cat([radii.n_boxes for radii in members]),
         options[0],
     )
 
 
-@dataclass(frozen=True)
-class Bands:
-    """Linear functions with an error: ``value + slope·(x − centre) ± error`` for all x of a box.
-
-    Attributes:
-        value: ``[..., n_rows]``.
-        slope: ``[..., n_rows, 2]``.
-        error: ``[..., n_rows]``, at least 0.
-        noise: the part of it that is rounding in float32 and stays however small the box is.
-        hidden: bounds of the hidden layers' pre-activations on the boxes, for each layer ``(lower, upper)``.
-    """
-
-    value: Tensor
-    slope: Tensor
-    error: Tensor
-    noise: Tensor
-    hidden: list[tuple[Tensor, Tensor]] = field(default_factory=list)
-
-
-@torch.no_grad()
-def bands(
-    ensemble: Ensemble, centre: Tensor, half: Tensor, rows: Tensor, offsets: Tensor, *, rounding: float = ROUNDING
-) -> Bands:
-    """Linear functions of the input that ``rows · f(x) + offsets`` follows on boxes, up to an error.
-
-    Forward, each neuron's pre-activation is a linear function of the input and an interval of what the lines around
-    the activations left out; that is cheap, with few inputs, and good enough to place the lines. The rows are then
-    carried back through these lines, which keeps their errors from being added up without sign in every layer.
-
-    Args:
-        ensemble: the networks, float64.
-        centre: of the boxes, ``[n_networks, n_boxes, n_in]``.
-        half: half their widths, same shape.
-        rows: ``[n_networks, n_boxes, n_rows, n_out]``.
-        offsets: ``[n_networks, n_boxes, n_rows]``.
-        rounding: unit roundoff of the arithmetic that the bands must also hold for.
-
-    References:
-        Xu et al. (2020), auto_LiRPA, appendix A, for forward bounds that place the lines of backward ones.
-    """
-    n_networks, n_boxes, n_in = centre.shape
-    # Rows: the value at the centre and the change along half of each side; then what is left out.
-    linear = torch.cat([centre[:, :, None], torch.diag_embed(half)], dim=2)
-    rest, size = torch.zeros_like(centre), centre.abs() + half
-    kept, hidden = [], []
-    for layer, (weight, bias) in enumerate(zip(ensemble.weights, ensemble.biases, strict=True)):
-        noise = rounding_error(weight, bias, size, rounding)
-        if layer == len(ensemble.slopes):
-            break
-        linear = torch.bmm(linear.flatten(1, 2), weight.mT).view(n_networks, n_boxes, n_in + 1, weight.shape[1])
-        linear[:, :, 0] += bias[:, None]
-        rest = torch.baddbmm(noise, rest, weight.abs().mT)
-        spread = linear[:, :, 1:].abs().sum(2) + rest
-        hidden.append((linear[:, :, 0] - spread, linear[:, :, 0] + spread))
-        found = lines(ensemble, layer, hidden[-1], "chord", rounding)
-        slope = found.lower_slope
-        offset, error = (found.upper_offset + found.lower_offset) / 2, (found.upper_offset - found.lower_offset) / 2
-        kept.append((noise, slope, offset, error))
-        linear = linear * slope[:, :, None]
-        linear[:, :, 0] += offset
-        rest = torch.addcmul(error, slope.abs(), rest)
-        size = linear.abs().sum(2) + rest
-    value, error, blur = offsets, torch.zeros_like(offsets), torch.zeros_like(offsets)
-    for layer in reversed(range(len(ensemble.weights))):
-        if layer < len(kept):
-            noise, slope, offset, left = kept[layer]
-            value = value + (rows @ offset[..., None])[..., 0]
-            error = error + (rows.abs() @ left[..., None])[..., 0]
-            rows = rows * slope[:, :, None]
-        value = value + torch.bmm(rows.flatten(1, 2), ensemble.biases[layer][..., None]).view(offsets.shape)
-        blur = blur + (rows.abs() @ noise[..., None])[..., 0]
-        rows = torch.bmm(rows.flatten(1, 2), ensemble.weights[layer]).view(
-            *rows.shape[:3], ensemble.weights[layer].shape[2]
-        )
-    return Bands(value + (rows @ centre[..., None])[..., 0], rows, error + blur, blur, hidden)
-
-
 class Search:
-    """One branch and bound over all points of some members; see `search` for the arguments."""
+    """One branch and bound over all points of some members, with the arguments of `positive_radii`."""
 
     def __init__(
         self,
@@ -257,7 +182,7 @@ class Search:
         rows: Tensor,
         offsets: Tensor,
         epsilon: float,
-        norm: str,
+        norm: Norm,
         tolerance: float,
         budget: int,
     ) -> None:
@@ -298,28 +223,28 @@ class Search:
 
     def step(self, point: Tensor, centre: Tensor, half: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Bound some boxes, look for counterexamples in them, and return the pieces of those left open."""
-        distance = self.distance(self.nearest(point, centre, half) - self.x[point])
+        distance = self.norm.length(self.nearest(point, centre, half) - self.x[point])
         keep = distance < self.best[point] - self.tolerance
         self.close(point[~keep], distance[~keep])
         point, centre, half, distance = point[keep], centre[keep], half[keep], distance[keep]
         self.n_boxes += torch.bincount(point, minlength=len(self.x))
-        found = self.bound(point, centre, half)
+        band = self.bound(point, centre, half)
 
-        least = found.value - (found.slope.abs() * half[:, None]).sum(2) - found.error
-        open_ = (least <= 0).any(1)
-        point, centre, half, distance, least = (part[open_] for part in (point, centre, half, distance, least))
-        value, slope, error, noise = (part[open_] for part in (found.value, found.slope, found.error, found.noise))
+        # Only what is known to be positive is proved; where a network or a bound on it overflows, NaN is not.
+        least = band.value - (band.slope.abs() * half[:, None]).sum(2) - band.error
+        left = ~(least > 0).all(1)
+        point, centre, half, distance, least = (part[left] for part in (point, centre, half, distance, least))
+        value, slope, error, noise = (part[left] for part in (band.value, band.slope, band.error, band.noise))
         # Distances from the point to where a row may, and where it must, have fallen to 0.
         at_point = value + (slope * (self.x[point] - centre)[:, None]).sum(2)
-        dual = slope.abs().sum(2) if self.norm == "linf" else slope.norm(dim=2)
-        dual = dual.clamp(min=1e-300)
+        dual = self.norm.dual(slope).clamp(min=1e-300)
         may, must = (at_point - error) / dual, (at_point + error) / dual
-        may = torch.where(least <= 0, may, torch.inf)
+        may = torch.where(least > 0, torch.inf, may.nan_to_num(nan=0.0))
         near, row = may.min(dim=1)
         distance = torch.maximum(distance, near * (1 - 1e-12))
         # The nearest point of the box, and the one where the nearest row must have fallen.
         at = torch.arange(len(point), device=point.device)
-        direction = slope[at, row].sign() if self.norm == "linf" else slope[at, row] / dual[at, row, None]
+        direction = self.norm.ascent(slope[at, row])
         step = (must[at, row].clamp(min=0) * (1 + 1e-6) + 1e-9)[:, None]
         self.try_points(point, self.nearest(point, centre, half))
         self.try_points(point, (self.x[point] - step * direction).clamp(centre - half, centre + half))
@@ -341,8 +266,8 @@ class Search:
         place, shape = self.places(point)
         arrays = (centre, half, self.rows[point], self.offsets[point])
         padded = [array.new_zeros(*shape, *array.shape[1:]).index_put_(place, array) for array in arrays]
-        found = bands(self.ensemble, *padded)
-        return Bands(found.value[place], found.slope[place], found.error[place], found.noise[place])
+        band = bands(self.ensemble, *padded)
+        return Bands(band.value[place], band.slope[place], band.error[place], band.noise[place])
 
     def places(self, point: Tensor) -> tuple[tuple[Tensor, Tensor], tuple[int, int]]:
         """Where a list of points' members keeps its entries in an array ``[n_networks, most entries of a member]``."""
@@ -357,7 +282,7 @@ class Search:
         """Keep those candidates that break the property nearer than any before."""
         dtype = self.runner.weights[0].dtype
         candidate = candidate.to(dtype)
-        distance = self.distance(candidate.double() - self.x[point])
+        distance = self.norm.length(candidate.double() - self.x[point])
         hopeful = (distance < self.best[point]) & (distance <= self.epsilon)
         point, candidate, distance = point[hopeful], candidate[hopeful], distance[hopeful]
         if not len(point):
@@ -365,7 +290,7 @@ class Search:
         place, shape = self.places(point)
         logits = self.runner(candidate.new_zeros(*shape, 2).index_put_(place, candidate))[place]
         rows, offsets = self.rows[point].to(dtype), self.offsets[point].to(dtype)
-        broken = ((rows @ logits[..., None])[..., 0] + offsets < 0).any(1)
+        broken = ~((rows @ logits[..., None])[..., 0] + offsets >= 0).all(1)
         point, candidate, distance = point[broken], candidate[broken], distance[broken]
         self.best.scatter_reduce_(0, point, distance, "amin")
         nearest = distance == self.best[point]
@@ -378,7 +303,3 @@ class Search:
     def nearest(self, point: Tensor, centre: Tensor, half: Tensor) -> Tensor:
         """The points of boxes nearest to their own points."""
         return self.x[point].clamp(centre - half, centre + half)
-
-    def distance(self, step: Tensor) -> Tensor:
-        """Length of differences ``[..., 2]`` in the norm."""
-        return step.abs().amax(-1) if self.norm == "linf" else step.norm(dim=-1)

@@ -7,7 +7,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from helpers.norms import NORMS, into_ball
+from helpers.norms import NORMS, check_limits, into_ball, within
 
 QUICK = settings(max_examples=60, deadline=None, derandomize=True)
 SEED, SIZE = st.integers(0, 10**6), st.integers(1, 6)
@@ -82,19 +82,68 @@ def test_projection_is_the_nearest_point_of_the_ball(name, seed, n, radius):
 def test_result_is_inside_whatever_the_size_of_the_numbers(name, seed, n, size, epsilon, bounded):
     centre = size * vectors(50, n, seed=seed, dtype=torch.float32)
     point = centre + 3 * epsilon * vectors(50, n, seed=seed + 1, dtype=torch.float32)
-    bounds = (float(centre.min()), float(centre.max())) if bounded else None
-    found = into_ball(point, centre, epsilon, NORMS[name], bounds)
+    limits = (float(centre.min()), float(centre.max())) if bounded else None
+    found = into_ball(point, centre, epsilon, NORMS[name], limits)
     assert found.dtype == torch.float32
     length = NORMS[name].length(found.double() - centre.double())
     assert (length <= epsilon * (1 + 1e-12)).all()
     if bounded:
-        assert ((found >= bounds[0]) & (found <= bounds[1])).all()
+        assert ((found >= limits[0]) & (found <= limits[1])).all()
     if not epsilon:
         assert torch.equal(found, centre)
 
 
-def test_bounds_of_each_coordinate():
+def test_limits_of_each_coordinate():
     centre = torch.tensor([[0.5, 5.0]])
     low, high = torch.tensor([0.0, 4.0]), torch.tensor([1.0, 5.5])
     found = into_ball(torch.tensor([[-9.0, 9.0]]), centre, 2.0, NORMS["linf"], (low, high))
     assert found.tolist() == [[0.0, 5.5]]
+
+
+@each_norm
+def test_dual_norm_is_what_ascent_attains_and_outward_has_it(name):
+    norm, v = NORMS[name], vectors(40, 3)
+    torch.testing.assert_close(norm.dual(v), torch.linalg.vector_norm(v, {"linf": 1, "l2": 2}[name], dim=-1))
+    torch.testing.assert_close((v * norm.ascent(v)).sum(-1), norm.dual(v))
+    out = norm.outward(v)
+    torch.testing.assert_close(norm.dual(out), torch.ones(40, dtype=torch.float64))
+    torch.testing.assert_close((v * out).sum(-1), norm.length(v))
+
+
+@each_norm
+def test_distance_of_a_line_is_attained_at_a_turn(name):
+    norm, start, step = NORMS[name], vectors(60, 2), vectors(60, 2, seed=1)
+    turns = torch.stack([t.nan_to_num() for t in norm.turns(start, step)])
+    least = norm.length(start + turns[..., None] * step).amin(0)
+    t = torch.linspace(-50, 50, 20001, dtype=torch.float64)[:, None, None]
+    dense = norm.length(start + t * step).amin(0)
+    assert (least <= dense + 1e-12).all()
+    assert (least >= dense - 5e-3 * norm.length(step)).all()
+
+
+def test_limits_keep_points_and_are_checked_against_them():
+    x = torch.tensor([[0.0, 1.0], [0.5, 0.1]])
+    assert within(x, None) is x
+    assert within(x, (0.2, torch.tensor([0.4, 2.0]))).tolist() == [
+        [pytest.approx(0.2), 1.0],
+        [pytest.approx(0.4), pytest.approx(0.2)],
+    ]
+    for limits in (None, (0.0, 1.0), (torch.tensor([0.0, 0.0]), torch.tensor([0.5, 1.0])), (-math.inf, 1.0)):
+        check_limits(limits, x)
+    check_limits((torch.zeros(2), torch.tensor([1.0, 0.0])), torch.tensor([[0.3, 0.0]]))  # always the same coordinate
+    for limits in ((1.0, 0.0), (0.5, 0.5), (math.nan, 1.0), (torch.tensor([0.0, 2.0]), 1.0)):
+        with pytest.raises(
+            ValueError, match="limits must be the lowest and the highest value of an input, in this order"
+        ):
+            check_limits(limits)
+    for limits in ((0.2, 1.0), (0.0, torch.tensor([0.5, 0.9]))):
+        with pytest.raises(ValueError, match="x must lie within its limits"):
+            check_limits(limits, x)
+    with pytest.raises(ValueError, match="x must lie within its limits"):
+        check_limits((0.0, 1.0), torch.tensor([[math.nan]]))
+
+
+def test_points_on_a_limit_lie_within_it_in_their_own_precision():
+    for limit in (0.1, 0.7):
+        check_limits((limit, 2.0), torch.tensor([[limit]]))
+        check_limits((-2.0, limit), torch.tensor([[limit]]))

@@ -1,4 +1,4 @@
-"""What holds for every attack: ball, bounds, ε = 0, known answers, and networks built to deceive."""
+"""What holds for every attack: ball, limits, ε = 0, known answers, and networks built to deceive."""
 
 import math
 from dataclasses import replace
@@ -21,16 +21,16 @@ QUICK = settings(max_examples=40, deadline=None, derandomize=True)
 def every_attack(norm):
     """One of each, with few steps; the last two for the plane alone."""
     pieces = [
-        RandomNoise(3, norm),
-        RandomNoise(1, norm, last=True),
+        RandomNoise(draws=3, norm=norm),
+        RandomNoise(norm=norm, last=True),
         fgsm(norm=norm),
         replace(fgsm(norm=norm, loss="margin"), last=True),
         bim(norm=norm, random_start=True),
         pgd(5, 0.4, norm=norm, restarts=2),
-        RandomSearch(8, norm),
-        ExhaustiveSearch(5, 1, norm),
+        RandomSearch(steps=8, norm=norm),
+        ExhaustiveSearch(side=5, zooms=1, norm=norm),
     ]
-    return [*pieces, WorstOf((pieces[2], pieces[5], pieces[7]))]
+    return [*pieces, WorstOf(attacks=(pieces[2], pieces[5], pieces[7]))]
 
 
 def linear(weights, biases, *, activation="relu"):
@@ -57,19 +57,19 @@ def linear(weights, biases, *, activation="relu"):
     epsilon=st.sampled_from([0.0, 1e-3, 0.5, 4.0]),
     bounded=st.booleans(),
 )
-def test_every_point_lies_in_its_ball_and_bounds(norm, seed, names, width, n_out, size, epsilon, bounded):
+def test_every_point_lies_in_its_ball_and_limits(norm, seed, names, width, n_out, size, epsilon, bounded):
     stream = torch.Generator().manual_seed(seed)
     ensemble = Ensemble([2, width, width, n_out], names, range(seed, seed + len(names)))
     x = size * torch.randn(len(names), 6, 2, generator=stream)
     y = torch.randint(0, n_out, (len(names), 6), generator=stream)
-    bounds = (x.min(), x.max()) if bounded else None
+    limits = (x.min(), x.max()) if bounded else None
     clean = exact_margins(ensemble, x, y)
     for attack in every_attack(norm):
-        found = attack(ensemble, x, y, epsilon, bounds=bounds)
+        found = attack(ensemble, x, y, epsilon, limits=limits)
         assert found.x.shape == x.shape
         assert (NORMS[norm].length(found.x.double() - x.double()) <= epsilon + 1e-6).all(), attack
-        if bounds:
-            assert ((found.x >= bounds[0]) & (found.x <= bounds[1])).all(), attack
+        if limits:
+            assert ((found.x >= limits[0]) & (found.x <= limits[1])).all(), attack
         if not epsilon:
             assert torch.equal(found.x, x), attack
         torch.testing.assert_close(found.margin, exact_margins(ensemble, found.x, y), rtol=0, atol=1e-12)
@@ -99,7 +99,7 @@ STRONG = {
         fgsm(norm=norm, loss="margin"),
         bim(norm=norm),
         pgd(20, 0.25, norm=norm),
-        RandomSearch(200, norm),
+        RandomSearch(norm=norm),
         ExhaustiveSearch(norm=norm),
     ]
     for norm in NORMS
@@ -156,7 +156,7 @@ def test_shattered_gradient_is_reported_and_does_not_stop_those_that_need_none()
         blind = pgd(20, 0.25, loss=loss)(ensemble, x, y, 10.0)
         assert (blind.zero_gradients > 0.9).all()
     assert (fgsm(loss="margin")(ensemble, x, y, 10.0).robust_accuracy > 0.9).all()
-    for attack in (RandomSearch(), ExhaustiveSearch(9)):
+    for attack in (RandomSearch(), ExhaustiveSearch(side=9)):
         assert (attack(ensemble, x, y, 10.0).robust_accuracy == 0).all()
 
 
@@ -184,8 +184,8 @@ def test_hidden_hole_is_found_by_the_grid():
     x, y = torch.tensor([[-1.0, 0.0]]), torch.tensor([0])  # margin |x| − 0.05
     step_too_long = replace(fgsm(loss="margin"), step=2.0)
     assert bool(step_too_long(ensemble, x, y, 2.0).robust)
-    assert not bool(ExhaustiveSearch(41)(ensemble, x, y, 2.0).robust)
-    assert not bool(WorstOf((step_too_long, ExhaustiveSearch(41)))(ensemble, x, y, 2.0).robust)
+    assert not bool(ExhaustiveSearch(side=41)(ensemble, x, y, 2.0).robust)
+    assert not bool(WorstOf(attacks=(step_too_long, ExhaustiveSearch(side=41)))(ensemble, x, y, 2.0).robust)
 
 
 @pytest.fixture(scope="module")
@@ -229,9 +229,9 @@ def test_safe_points_are_left_alone_and_lost_points_count_as_lost(tangled):
 
 def test_worst_of_is_at_most_each_of_its_attacks(tangled):
     ensemble, x, y = tangled
-    attacks = (RandomNoise(5), fgsm(), pgd(10))
+    attacks = (RandomNoise(draws=5), fgsm(), pgd(10))
     for epsilon in (0.05, 0.2, 0.6):
-        worst = WorstOf(attacks)(ensemble, x, y, epsilon)
+        worst = WorstOf(attacks=attacks)(ensemble, x, y, epsilon)
         each = torch.stack([attack(ensemble, x, y, epsilon).robust for attack in attacks])
         assert torch.equal(worst.robust, each.all(0))
 
@@ -239,7 +239,7 @@ def test_worst_of_is_at_most_each_of_its_attacks(tangled):
 def test_worst_of_shares_its_mask_of_safe_points(tangled):
     ensemble, x, y = tangled
     safe = torch.ones(4, 40, dtype=torch.bool)
-    found = WorstOf((fgsm(), pgd(3)))(ensemble, x, y, 1.0, safe=safe)
+    found = WorstOf(attacks=(fgsm(), pgd(3)))(ensemble, x, y, 1.0, safe=safe)
     assert torch.equal(found.x, x)
     assert torch.equal(found.robust, exact_margins(ensemble, x, y) > 0)
 
@@ -269,14 +269,17 @@ def test_margin_is_judged_in_double_precision():
     torch.testing.assert_close(exact_margins(ensemble, x, y)[0], logits[:, 0] - logits[:, 1], rtol=0, atol=1e-15)
 
 
-@pytest.mark.parametrize("attack", [fgsm(), RandomNoise(), RandomSearch(), ExhaustiveSearch(), WorstOf((fgsm(),))])
+@pytest.mark.parametrize(
+    "attack", [fgsm(), RandomNoise(), RandomSearch(), ExhaustiveSearch(), WorstOf(attacks=(fgsm(),))]
+)
 @pytest.mark.parametrize(
     ("change", "words"),
     [
         ({"epsilon": -1.0}, "epsilon must be a finite number at least 0"),
         ({"x": torch.zeros(3, 4, 2)}, r"x must have shape \[2, n_points, 2\] or \[n_points, 2\]"),
         ({"y": torch.zeros(5, dtype=torch.int64)}, "y must hold classes, int64, of shape"),
-        ({"bounds": (1.0, 2.0)}, "x must lie within its bounds"),
+        ({"limits": (1.0, 2.0)}, r"x must lie within its limits \(1.0, 2.0\), got values from 0 to 0"),
+        ({"limits": (1.0, -1.0)}, r"limits must be the lowest and the highest value of an input, in this order"),
         ({"safe": torch.zeros(4, dtype=torch.bool)}, r"safe must have shape \[2, 4\]"),
     ],
 )
@@ -294,11 +297,11 @@ def test_nonsense_is_refused(attack, change, words):
         (lambda: GradientAttack(norm="l1"), "norm must be one of l2, linf"),
         (lambda: GradientAttack(loss="squared_error"), "loss must be one of cross_entropy, margin"),
         (lambda: GradientAttack(restarts=2), "restarts must be a whole number at least 1 and at most 1"),
-        (lambda: RandomNoise(0), "draws must be"),
-        (lambda: RandomSearch(3), "steps must be"),
-        (lambda: ExhaustiveSearch(10), "side must be odd"),
-        (lambda: WorstOf(()), "attacks must be at least one"),
-        (lambda: WorstOf((fgsm(), fgsm(norm="l2"))), "attacks must be at least one, all with the same norm"),
+        (lambda: RandomNoise(draws=0), "draws must be"),
+        (lambda: RandomSearch(steps=3), "steps must be"),
+        (lambda: ExhaustiveSearch(side=10), "side must be odd"),
+        (lambda: WorstOf(attacks=()), "attacks must be at least one"),
+        (lambda: WorstOf(attacks=(fgsm(), fgsm(norm="l2"))), "attacks must be at least one, all with the same norm"),
     ],
 )
 def test_nonsense_settings_are_refused(make, words):

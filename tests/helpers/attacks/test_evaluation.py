@@ -7,7 +7,7 @@ import torch
 
 from helpers.attacks.attack import WorstOf
 from helpers.attacks.curves import BEST, attack_curves, noise_accuracy, study_attacks
-from helpers.attacks.gradient import fgsm, pgd
+from helpers.attacks.gradient import bim_as_coded, fgsm, pgd
 from helpers.attacks.search import ExhaustiveSearch
 from helpers.experiments.sweeps import spiral_sweep
 from helpers.models.activations import ACTIVATIONS
@@ -51,13 +51,13 @@ def survivors(trained):
         "strong": strong,
         "longer": replace(strong, steps=100, step=0.1),
         "again": replace(strong, restarts=30),
-        "exhaustive linf": ExhaustiveSearch(31),
-        "exhaustive l2": ExhaustiveSearch(31, norm="l2"),
+        "exhaustive linf": ExhaustiveSearch(side=31),
+        "exhaustive l2": ExhaustiveSearch(side=31, norm="l2"),
     }
     found = {(name, eps): one(*trained, eps).robust for name, one in attacks.items() for eps in EPSILONS}
     for norm in NORMS:
         # A ball that holds both spirals whole.
-        every = WorstOf((fgsm(norm=norm), pgd(20, 0.25, norm=norm, restarts=10), ExhaustiveSearch(norm=norm)))
+        every = WorstOf(attacks=(fgsm(norm=norm), pgd(20, 0.25, norm=norm, restarts=10), ExhaustiveSearch(norm=norm)))
         found[norm, 40.0] = every(*trained, 40.0).robust
     for eps in EPSILONS:
         found["double", eps] = strong(ensemble.select(slice(None)).double(), x.double(), y, eps).robust
@@ -150,3 +150,13 @@ def test_an_attack_that_leaves_its_ball_is_not_among_the_best(trained):
     with_it, without = (attack_curves(ensemble, x, y, (1.0,), attacks=some) for some in (every, only_in_ball))
     assert torch.equal(with_it.survived, without.survived)
     assert with_it.attacks == ("fgsm", "bim", "pgd", "bim as coded", BEST)
+
+
+def test_curves_need_attacks_of_one_norm_and_a_radius(trained):
+    for attacks in ({}, {"one": fgsm(), "other": fgsm(norm="l2")}):
+        with pytest.raises(ValueError, match="attacks must be at least one, all with the same norm"):
+            attack_curves(*trained, EPSILONS, attacks=attacks)
+    with pytest.raises(ValueError, match="epsilons must be at least one radius"):
+        attack_curves(*trained, [])
+    alone = attack_curves(*trained, EPSILONS[:1], attacks={"bim as coded": bim_as_coded()}, search_steps=4)
+    assert (alone.robust_accuracy[1] > alone.robust_accuracy[0]).any()  # what leaves its ball is not counted

@@ -39,7 +39,7 @@ def from_start(kind, start):
     return FromStart
 
 
-def by_foolbox(attack, start, network, x, y, bounds):
+def by_foolbox(attack, start, network, x, y, limits):
     """What foolbox's attack of the same settings makes of each point."""
     kinds = {
         ("linf", False): foolbox.attacks.LinfBasicIterativeAttack,
@@ -53,13 +53,13 @@ def by_foolbox(attack, start, network, x, y, bounds):
     else:
         kind = from_start(kinds[attack.norm, attack.random_start], start)
         theirs = kind(rel_stepsize=attack.step, steps=attack.steps, random_start=attack.random_start)
-    model = foolbox.PyTorchModel(network.eval(), bounds=bounds, device="cpu")
+    model = foolbox.PyTorchModel(network.eval(), bounds=limits, device="cpu")
     _, clipped, _ = theirs(model, x, foolbox.criteria.Misclassification(y), epsilons=EPSILON)
     return clipped
 
 
 @WAYS
-@pytest.mark.parametrize("bounds", [(-100.0, 100.0), (-2.0, 2.0)], ids=["wide", "narrow"])
+@pytest.mark.parametrize("limits", [(-100.0, 100.0), (-2.0, 2.0)], ids=["wide", "narrow"])
 @pytest.mark.parametrize("norm", ["linf", "l2"])
 @pytest.mark.parametrize(
     "make",
@@ -70,7 +70,7 @@ def by_foolbox(attack, start, network, x, y, bounds):
     ],
     ids=["fgsm", "bim", "pgd"],
 )
-def test_agrees_point_for_point(make, norm, bounds, dtype, compiled):
+def test_agrees_point_for_point(make, norm, limits, dtype, compiled):
     names = list(ACTIVATIONS)
     ensemble = Ensemble([2, 20, 20, 20, 3], names, range(len(names))).to(dtype)
     stream = torch.Generator().manual_seed(4)
@@ -79,11 +79,11 @@ def test_agrees_point_for_point(make, norm, bounds, dtype, compiled):
         for weight in ensemble.weights:
             weight *= 2
         y = ensemble(x).argmax(2)
-    attack = replace(make(norm=norm), last=True)
-    found = attack(ensemble, x, y, EPSILON, bounds=bounds, record=True, compiled=compiled)
+    attack = replace(make(norm=norm), last=True, record=True, compiled=compiled)
+    found = attack(ensemble, x, y, EPSILON, limits=limits)
     n_lost = 0
     for k in range(len(names)):
-        expected = by_foolbox(attack, found.path[0][k], ensemble.member(k), x[k], y[k], bounds)
+        expected = by_foolbox(attack, found.path[0][k], ensemble.member(k), x[k], y[k], limits)
         difference = (found.x[k] - expected).abs().amax(dim=1)
         n_lost += int((~found.robust[k]).sum())
         if dtype == torch.float64:
@@ -103,8 +103,8 @@ def test_a_point_that_is_lost_is_left_where_it_was_lost():
     ensemble = Ensemble([2, 10, 2], ["tanh"], [0])
     x = torch.randn(1, 80, 2, generator=torch.Generator().manual_seed(0))
     y = ensemble(x).argmax(2)
-    early = bim(20, 0.1)(ensemble, x, y, 1.0, record=True)
-    late = replace(bim(20, 0.1), last=True)(ensemble, x, y, 1.0, record=True)
+    early = replace(bim(20, 0.1), record=True)(ensemble, x, y, 1.0)
+    late = replace(bim(20, 0.1), last=True, record=True)(ensemble, x, y, 1.0)
     margins = torch.stack([exact_margins(ensemble, step, y) for step in late.path])
     first = (margins <= 0).double().argmax(0)
     fell = (margins <= 0).any(0)

@@ -14,7 +14,7 @@ from helpers.experiments.robustness import (
     noise_results,
     robustness_results,
     tanh_ahead,
-    true_radii,
+    verified_radii,
 )
 from helpers.experiments.sweeps import spiral_sweep
 from helpers.metrics.boundaries import BOUNDARY_MEASURES, boundary_measures
@@ -62,12 +62,12 @@ def test_verifier_decides_and_is_never_contradicted(sweep, found):
     assert float(found["undecided"].max()) <= 0.001
     assert float(found["contradictions"].sum()) == 0
     x, y = sweep.data("test", N_POINTS)
-    radii = true_radii(sweep, max(EPSILONS), N_POINTS)
+    radii = verified_radii(sweep, max(EPSILONS), N_POINTS)
     broken = torch.isfinite(radii.broken)
     counter = torch.where(broken[..., None], radii.counterexample, x.double())
     assert (exact_margins(sweep.history.final.double(), counter, y)[broken] <= 1e-6).all()
     for epsilon, verdict in zip(EPSILONS, radii.decide(EPSILONS), strict=True):
-        for attack in (pgd(20, 0.25, restarts=5), ExhaustiveSearch(31)):
+        for attack in (pgd(20, 0.25, restarts=5), ExhaustiveSearch(side=31)):
             survived = attack(sweep.history.final, x, y, epsilon).robust
             assert not ((verdict == 1) & ~survived).any()
     # Certified radius ≤ true radius ≤ distance of every successful attack.
@@ -80,12 +80,12 @@ def test_verifier_decides_and_is_never_contradicted(sweep, found):
 def test_a_contradiction_would_be_seen(sweep, monkeypatch):
     from helpers.experiments import robustness as robustness_study
 
-    true = robustness_study.true_radii(sweep, max(EPSILONS), N_POINTS)
+    true = robustness_study.verified_radii(sweep, max(EPSILONS), N_POINTS)
     lying = type(true)(
         torch.full_like(true.certified, 2.0), torch.full_like(true.broken, torch.inf),
         true.counterexample, true.n_boxes, true.epsilon,
     )  # fmt: skip
-    monkeypatch.setattr(robustness_study, "true_radii", lambda *_, **__: lying)
+    monkeypatch.setattr(robustness_study, "verified_radii", lambda *_, **__: lying)
     assert float(robustness_results(sweep, EPSILONS, N_POINTS)["contradictions"].sum()) > 0
 
 

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from helpers.metrics.boundaries import BOUNDARY_MEASURES, boundary_measures, exact_measures, grid_measures
-from helpers.metrics.regions import regions
+from helpers.metrics.regions import linear_regions
 from helpers.models.ensemble import Ensemble
 
 SQUARE = (-2.0, 2.0, -2.0, 2.0)
@@ -55,7 +55,7 @@ def test_three_sectors_share_their_boundaries():
     flat = torch.cat(
         [torch.eye(2).flatten(), torch.zeros(2), directions.float().flatten(), torch.zeros(3), torch.ones(1)]
     )
-    exact = exact_measures(regions(network.with_parameters(flat[None]), 0, SQUARE))
+    exact = exact_measures(linear_regions(network.with_parameters(flat[None]), 0, SQUARE))
     assert exact["length_per_area"] == pytest.approx(length / 16, rel=1e-6)
     assert exact["n_components"].tolist() == [1, 1, 1]
     assert exact["mean_curvature"] == 0

@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from helpers.datasets.spirals import spirals
-from helpers.metrics.regions import Regions, _nearest, regions, true_radii
+from helpers.metrics.regions import LinearRegions, _nearest, linear_regions, true_radii
 from helpers.models.ensemble import Ensemble
 from helpers.robustness.verification import verify
 from helpers.training.protocol import Training
@@ -48,7 +48,7 @@ def inside(cut, n, seed=0):
 @pytest.mark.parametrize("sizes", [(2, 12, 12, 12, 2), (2, 6, 3)])
 def test_regions_tile_the_rectangle_and_are_affine(member, sizes):
     ensemble = networks(sizes=sizes)
-    cut = regions(ensemble, member, (-3.0, 4.0, -4.0, 2.0))
+    cut = linear_regions(ensemble, member, (-3.0, 4.0, -4.0, 2.0))
     assert len(cut) > 15
     assert cut.areas.sum() == pytest.approx(42, abs=1e-10)
     assert (cut.areas > 0).all()
@@ -64,7 +64,7 @@ def test_regions_tile_the_rectangle_and_are_affine(member, sizes):
 def test_boundary_is_where_the_two_largest_logits_tie(member):
     for sizes in ((2, 12, 12, 12, 2), (2, 8, 8, 4)):
         ensemble = networks(sizes=sizes, seed=5)
-        cut = regions(ensemble, member, SQUARE)
+        cut = linear_regions(ensemble, member, SQUARE)
         assert len(cut.segments) > 3
         share = np.linspace(0.001, 0.999, 7)[:, None, None]
         points = cut.segments[:, 0] + share * (cut.segments[:, 1] - cut.segments[:, 0])
@@ -80,7 +80,7 @@ def test_boundary_is_where_the_two_largest_logits_tie(member):
 def test_no_boundary_is_missed(member):
     # Wherever the class changes along a line through the square, a segment crosses it.
     ensemble = networks(seed=5)
-    cut = regions(ensemble, member, SQUARE)
+    cut = linear_regions(ensemble, member, SQUARE)
     t = np.linspace(-4, 4, 20001)
     changes = 0
     for height in (-3.1, -1.0, 0.2, 1.7):
@@ -98,7 +98,7 @@ def test_regions_of_a_known_network():
     ensemble = Ensemble([2, 2, 2], ["relu"], [0])
     flat = torch.tensor([[1.0, 0, 0, 1, 0, 0, 0, 0, 1, 1, 1, 0, 0]])
     ensemble = ensemble.with_parameters(flat)
-    cut = regions(ensemble, 0, (-2.0, 2.0, -2.0, 2.0))
+    cut = linear_regions(ensemble, 0, (-2.0, 2.0, -2.0, 2.0))
     assert sorted(cut.areas) == pytest.approx([4, 4, 4, 4])
     assert cut.lengths.sum() == pytest.approx(2 + 2**0.5 + 2)
     assert len(cut.segments) == 3
@@ -126,7 +126,7 @@ def test_distance_to_segments_is_that_to_their_points(seed, norm):
 
 def test_distance_can_be_to_the_boundaries_of_ones_own_class():
     ensemble = networks(("relu",), (2, 8, 8, 4), seed=5)
-    cut = regions(ensemble, 0, SQUARE)
+    cut = linear_regions(ensemble, 0, SQUARE)
     points = np.random.default_rng(0).uniform(-2, 2, (50, 2))
     y = logits(ensemble, 0, points).argmax(axis=1)
     np.testing.assert_allclose(cut.distances(points, y), cut.distances(points), atol=1e-12)  # the nearest is one's own
@@ -172,8 +172,8 @@ def test_nothing_within_a_true_radius_and_something_beyond():
 
 def test_a_member_is_cut_as_if_alone():
     ensemble = networks()
-    alone, together = regions(ensemble.select([2]), 0, SQUARE), regions(ensemble, 2, SQUARE)
-    assert isinstance(alone, Regions)
+    alone, together = linear_regions(ensemble.select([2]), 0, SQUARE), linear_regions(ensemble, 2, SQUARE)
+    assert isinstance(alone, LinearRegions)
     np.testing.assert_array_equal(alone.corners, together.corners)
     np.testing.assert_array_equal(alone.segments, together.segments)
 
@@ -191,10 +191,10 @@ def test_a_member_is_cut_as_if_alone():
 )
 def test_bad_input_is_named(wrong, message):
     with pytest.raises(ValueError, match=message):
-        regions(**({"ensemble": networks(), "member": 0, "rectangle": SQUARE} | wrong))
+        linear_regions(**({"ensemble": networks(), "member": 0, "rectangle": SQUARE} | wrong))
 
 
 def test_points_outside_are_refused():
-    cut = regions(networks(), 0, SQUARE)
+    cut = linear_regions(networks(), 0, SQUARE)
     with pytest.raises(ValueError, match="points must lie within the rectangle"):
         cut.distances(np.array([[0.0, 5.0]]))

@@ -9,7 +9,8 @@ from hypothesis import strategies as st
 
 from helpers.models.activations import ACTIVATIONS
 from helpers.models.ensemble import Ensemble
-from helpers.robustness.bounds import Region, certified, differences, interval_bounds, linear_bounds, margins, region
+from helpers.robustness.bounds import certified, differences, interval_bounds, linear_bounds, margins
+from helpers.robustness.boxes import Ball, Box, region
 
 QUICK = settings(max_examples=12, deadline=None, derandomize=True)
 EVERY = [*ACTIVATIONS, "prelu"]
@@ -28,13 +29,13 @@ def inside(where, n, seed):
     """Random points of the region, many of them on its border."""
     stream = torch.Generator().manual_seed(seed)
     shape = (*where.centre.shape[:2], n, where.centre.shape[2])
-    if where.norm == "l2":
+    if isinstance(where, Ball):
         step = torch.randn(shape, generator=stream, dtype=torch.float64)
         length = torch.rand(*shape[:3], 1, generator=stream, dtype=torch.float64).mul(1.5).clamp(max=1)
-        step = step / step.norm(dim=-1, keepdim=True) * length * where.reach[:, :, None]
+        step = step / step.norm(dim=-1, keepdim=True) * length * where.radius[:, :, None]
     else:
         step = (3 * torch.rand(shape, generator=stream, dtype=torch.float64) - 1.5).clamp(-1, 1)
-        step = step * where.reach[:, :, None]
+        step = step * where.half[:, :, None]
     return (where.centre[:, :, None] + step).flatten(1, 2)
 
 
@@ -123,22 +124,6 @@ def test_bounds_of_a_linear_network_are_exact():
         torch.testing.assert_close(upper[0, 0], (middle + spread).detach(), rtol=1e-12, atol=1e-12)
 
 
-def test_region_is_cut_by_the_datas_bounds():
-    ensemble = Ensemble([2, 3, 2], ["relu"], [0])
-    where = region(ensemble, torch.tensor([[0.1, 0.95]]), 0.2, lowest=0.0, highest=1.0)
-    torch.testing.assert_close(where.centre - where.reach, torch.tensor([[[0.0, 0.75]]]).double())
-    torch.testing.assert_close(where.centre + where.reach, torch.tensor([[[0.3, 1.0]]]).double())
-    assert where.points(slice(0, 0)).centre.shape == (1, 0, 2)
-
-
-def test_region_takes_a_radius_for_each_point():
-    ensemble = Ensemble([2, 3, 2], ["relu"] * 2, [0, 1])
-    radii = torch.tensor([[0.1, 0.2, 0.3], [1.0, 2.0, 3.0]])
-    where = region(ensemble, torch.zeros(3, 2), radii)
-    torch.testing.assert_close(where.reach, radii.double()[..., None].expand(-1, -1, 2))
-    assert region(ensemble, torch.zeros(3, 2), radii, norm="l2").reach.shape == (2, 3, 1)
-
-
 def test_differences_take_the_class_against_each_other():
     logits = torch.tensor([[1.0, 5.0, 2.5]]).double()
     rows = differences(torch.tensor([1]), 3)
@@ -175,7 +160,7 @@ def test_blocks_of_points_make_no_difference(monkeypatch):
     x, y = torch.randn(7, 2, generator=torch.Generator().manual_seed(0)), torch.zeros(7, dtype=torch.int64)
     where = region(ensemble, x, 0.1)
     whole, bounds = margins(ensemble, where, y), linear_bounds(ensemble, where)
-    monkeypatch.setattr("helpers.robustness.bounds.BLOCK", 1)
+    monkeypatch.setattr("helpers.robustness.bounds.LARGEST_ARRAY", 1)
     torch.testing.assert_close(margins(ensemble, where, y), whole, rtol=1e-12, atol=1e-12)
     for pair, other in zip(bounds, linear_bounds(ensemble, where), strict=True):
         torch.testing.assert_close(pair, other, rtol=1e-12, atol=1e-12)
@@ -193,7 +178,7 @@ def test_a_member_does_not_depend_on_its_neighbours():
 
 def test_intervals_can_be_differentiated():
     ensemble = random_ensemble([2, 6, 6, 2], 0)
-    where = Region(torch.randn(len(EVERY), 4, 2), torch.full((len(EVERY), 4, 2), 0.1))
+    where = Box(torch.randn(len(EVERY), 4, 2), torch.full((len(EVERY), 4, 2), 0.1))
     lower, upper = interval_bounds(ensemble, where, rounding=0.0)[-1]
     assert lower.dtype == torch.float32
     (upper - lower).sum().backward()
@@ -232,3 +217,12 @@ def test_one_output_alone_is_refused():
     ensemble = Ensemble([2, 3, 1], ["relu"], [0])
     with pytest.raises(ValueError, match="ensemble must have at least two outputs to be bounded, got 1"):
         certified(ensemble, torch.zeros(1, 2), torch.zeros(1, dtype=torch.int64), 0.1)
+
+
+@pytest.mark.parametrize("method", ["linear", "interval"])
+@pytest.mark.parametrize("limits", [(0.0, 1.0), (20.0, -20.0)])
+def test_nothing_is_certified_of_points_outside_the_limits_or_where_they_are_swapped(method, limits):
+    ensemble, y = Ensemble([2, 3, 2], ["relu"], [0]), torch.tensor([0])
+    with pytest.raises(ValueError, match="limits"):
+        certified(ensemble, torch.tensor([[5.0, 5.0]]), y, 0.1, method=method, limits=limits)
+    assert certified(ensemble, torch.tensor([[5.0, 5.0]]), y, 0.0, method=method, limits=(-20.0, 20.0)).shape == (1, 1)

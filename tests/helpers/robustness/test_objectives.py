@@ -7,13 +7,14 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from helpers.attacks.gradient import GradientAttack
+from helpers.attacks.gradient import GradientAttack, bim, fgsm, pgd
 from helpers.datasets.spirals import spirals
 from helpers.models.activations import ACTIVATIONS
 from helpers.models.ensemble import Ensemble
 from helpers.models.gradients import differentiate
 from helpers.models.losses import LOSSES
-from helpers.robustness.bounds import interval_bounds, region
+from helpers.robustness.bounds import interval_bounds
+from helpers.robustness.boxes import region
 from helpers.robustness.objectives import Adversarial, Augmented, Certified, _draw, _grown
 from helpers.robustness.verification import verify
 from helpers.seeding import torch_stream
@@ -24,7 +25,12 @@ from helpers.training.train import train
 
 EVERY = [*ACTIVATIONS, "prelu"]
 LOSS = LOSSES["cross_entropy"]
-OBJECTIVES = [Augmented(0.3), Adversarial(0.3, steps=3), Certified(0.1), Adversarial(0.2, 1, 1.0, "l2", False, 0.0)]
+OBJECTIVES = [
+    Augmented(0.3),
+    Adversarial(0.3, bim(3, 0.3, random_start=True)),
+    Certified(0.1),
+    Adversarial(0.2, fgsm(norm="l2"), ramp=0.0),
+]
 
 
 def networks(names=EVERY, sizes=(2, 8, 8, 2)):
@@ -64,7 +70,7 @@ def test_augmentation_moves_points_within_the_ball(norm):
         seen.append(logits)
         return LOSS.function(logits, y)
 
-    objective = Augmented(0.5, norm, bounds=(-3.0, 3.0))
+    objective = Augmented(0.5, norm=norm, limits=(-3.0, 3.0))
     spy = type(LOSS)("cross_entropy", loss, classes=True)
     x = x.clamp(-3, 3)
     objective(ensemble, slot_of(ensemble), x, y, spy, moment(1))
@@ -79,9 +85,8 @@ def test_augmentation_moves_points_within_the_ball(norm):
 @pytest.mark.parametrize(("steps", "step"), [(1, 1.0), (5, 0.3)])
 def test_adversarial_points_are_those_of_the_attack(norm, steps, step):
     ensemble, (x, y) = networks(), batch(len(EVERY))
-    objective = Adversarial(0.4, steps, step, norm, random_start=False)
-    moved = objective.attacked(ensemble, x, y, LOSS, 0.4, [])
     attack = GradientAttack(steps=steps, step=step, norm=norm, loss="cross_entropy", last=True)
+    moved = Adversarial(0.4, attack).attacked(ensemble, x, y, 0.4, [])
     torch.testing.assert_close(moved, attack(ensemble, x, y, 0.4).x, rtol=0, atol=1e-5)
     before, after = (LOSS.function(ensemble(points).detach(), y)[0].mean() for points in (x, moved))
     assert after > before + 0.01
@@ -90,8 +95,8 @@ def test_adversarial_points_are_those_of_the_attack(norm, steps, step):
 def test_random_starts_stay_in_the_ball_and_differ_between_steps():
     ensemble, (x, y) = networks(), batch(len(EVERY))
     at = moment(len(EVERY))
-    objective = Adversarial(0.4, 2, 0.1)
-    first, second = (objective.attacked(ensemble, x, y, LOSS, 0.4, at.streams) for _ in range(2))
+    objective = Adversarial(0.4, pgd(2, 0.1))
+    first, second = (objective.attacked(ensemble, x, y, 0.4, at.streams) for _ in range(2))
     assert not torch.allclose(first, second)
     for moved in (first, second):
         assert ((moved.double() - x.double()).abs() <= 0.4).all()
@@ -115,6 +120,7 @@ def test_certified_gradient_is_that_of_its_formula():
 def test_what_is_asked_grows_with_the_training():
     assert [_grown(p, 0.2, 0.6) for p in (0.0, 0.2, 0.4, 0.6, 1.0)] == pytest.approx([0, 0, 0.5, 1, 1])
     assert _grown(0.0, 0.0, 0.0) == 1.0
+    assert [_grown(p, 0.5, 0.5) for p in (0.0, 0.4, 0.5, 1.0)] == [0, 0, 1, 1]
 
 
 @pytest.mark.parametrize("objective", OBJECTIVES, ids=lambda o: type(o).__name__)
@@ -134,7 +140,7 @@ class Stop(Exception):
     pass
 
 
-@pytest.mark.parametrize("objective", [Augmented(0.3), Adversarial(0.3, steps=2), Certified(0.1)])
+@pytest.mark.parametrize("objective", [Augmented(0.3), Adversarial(0.3, pgd(2, 0.3)), Certified(0.1)])
 def test_a_killed_run_goes_on_to_the_same_end(objective, tmp_path, monkeypatch):
     module = importlib.import_module("helpers.training.train")
     monkeypatch.setattr(module, "CHECKPOINT_SECONDS", 0.0)
@@ -178,7 +184,11 @@ def test_trained_for_robustness_networks_are_more_robust():
     data = spirals(4.0, n_per_class=150)
     ensemble, training = Ensemble([2, 20, 20, 2], ["tanh", "relu"], range(2)), Training(epochs=60)
     radii = {}
-    for name, objective in {"plain": None, "noise": Augmented(1.5), "pgd": Adversarial(1.5, 3)}.items():
+    for name, objective in {
+        "plain": None,
+        "noise": Augmented(1.5),
+        "pgd": Adversarial(1.5, bim(3, 0.3, random_start=True)),
+    }.items():
         trained = train(ensemble, data.x, data.y, training, objective=objective, progress=False).final
         radii[name] = verify(trained, data.x[::6], data.y[::6], 2.0, tolerance=0.01).certified.mean(1)
     assert (radii["noise"] > radii["plain"]).all()
@@ -189,8 +199,8 @@ def test_trained_for_robustness_networks_are_more_robust():
     ("wrong", "message"),
     [
         (lambda: Augmented(-1.0), "epsilon must be a finite number at least 0"),
-        (lambda: Augmented(1.0, "l1"), "norm must be one of"),
-        (lambda: Adversarial(1.0, steps=0), "steps must be a whole number at least 1"),
+        (lambda: Augmented(1.0, norm="l1"), "norm must be one of"),
+        (lambda: Adversarial(1.0, pgd(restarts=2)), "attack must start once in a step of the training, got 2 restarts"),
         (lambda: Adversarial(1.0, ramp=2.0), "ramp must be a finite number at least 0 and at most 1"),
         (lambda: Certified(1.0, start=0.5, end=0.4), r"end must be a finite number at least 0\.5 and at most 1"),
         (lambda: Certified(1.0, weight=1.1), "weight must be a finite number at least 0 and at most 1"),
@@ -199,6 +209,27 @@ def test_trained_for_robustness_networks_are_more_robust():
 def test_bad_input_is_named(wrong, message):
     with pytest.raises(ValueError, match=message):
         wrong()
+
+
+@pytest.mark.parametrize("objective", [Augmented, Adversarial, Certified])
+def test_limits_are_checked_with_the_objective_and_with_the_points(objective):
+    with pytest.raises(ValueError, match="limits must be the lowest and the highest value of an input, in this order"):
+        objective(0.1, limits=(9.0, -9.0))
+    ensemble, (x, y) = networks(["tanh"]), batch(1)
+    with pytest.raises(ValueError, match="x must lie within its limits"):
+        objective(0.1, limits=(0.0, 1.0))(ensemble, slot_of(ensemble), x, y, LOSS, moment(1))
+
+
+def test_points_are_moved_by_every_step_whatever_the_attack_would_stop_at():
+    ensemble, (x, y) = networks(), batch(len(EVERY))
+    moved = Adversarial(0.4, fgsm()).attacked(ensemble, x, y, 0.4, [])
+    torch.testing.assert_close((moved - x).abs().amax(2), torch.full(y.shape, 0.4))
+
+
+def test_adversarial_training_needs_classes():
+    ensemble, (x, _) = networks(["tanh"]), batch(1)
+    with pytest.raises(ValueError, match="loss must be one of classes to be attacked, got squared_error"):
+        Adversarial(0.1)(ensemble, slot_of(ensemble), x, x, LOSSES["squared_error"], moment(1))
 
 
 def test_certified_training_needs_classes():
