@@ -11,7 +11,7 @@ from helpers.experiments.class_treatment import (
     width_results,
 )
 from helpers.experiments.dirty_data import TREATMENTS, Treatment, collect, multivariate_sweep, share_seen
-from helpers.experiments.dirty_labels import HEADS, digit_sweep, suspects, watch
+from helpers.experiments.dirty_labels import HEADS, suspects, watch
 from helpers.experiments.perturbation_constraints import (
     PROTOCOL_NAME,
     PROTOCOLS,
@@ -24,18 +24,23 @@ from helpers.experiments.perturbation_constraints import (
     unit_harm,
 )
 from helpers.experiments.robustness import (
-    at,
+    DEFINITIONS,
+    attack_results,
     boundary_results,
+    definition_results,
     digit_results,
+    digit_sweep,
+    evaluation_checks,
     noise_results,
+    objectives,
     robustness_results,
     tanh_ahead,
-    verified_radii,
 )
-from helpers.experiments.sweeps import Sweep, merged, spiral_sweep, spiral_sweeps, training_results
+from helpers.experiments.sweeps import Sweep, merged, pick, spiral_sweep, spiral_sweeps, training_results
 from helpers.experiments.weight_norms import density_cost, volume_results, weight_results
 
 __all__ = [
+    "DEFINITIONS",
     "HEADS",
     "PROTOCOLS",
     "PROTOCOL_NAME",
@@ -45,13 +50,15 @@ __all__ = [
     "Sweep",
     "TooLong",
     "Treatment",
-    "at",
+    "attack_results",
     "batch_size_results",
     "boundary_results",
     "collect",
+    "definition_results",
     "density_cost",
     "digit_results",
     "digit_sweep",
+    "evaluation_checks",
     "feature_results",
     "gradient_results",
     "head_results",
@@ -60,6 +67,8 @@ __all__ = [
     "merged",
     "multivariate_sweep",
     "noise_results",
+    "objectives",
+    "pick",
     "robustness_results",
     "shape_distances",
     "share_seen",
@@ -69,7 +78,6 @@ __all__ = [
     "tanh_ahead",
     "training_results",
     "unit_harm",
-    "verified_radii",
     "volume_results",
     "watch",
     "weight_results",

@@ -74,6 +74,23 @@ class Sweep:
             index = index * len(axis) + list(axis).index(value)
         return index
 
+    def select(self, **where: Any) -> Sweep:
+        """Return the sweep of the members with these values, whose axes keep one entry.
+
+        Raises:
+            ValueError: an axis has no such value, or there is no such axis.
+        """
+        axes = {name: [where[name]] if name in where else list(axis) for name, axis in self.axes.items()}
+        chosen = [dict(zip(axes, values, strict=True)) for values in product(*axes.values())]
+        members = [self.member(**where | values) for values in chosen]
+        history = replace(
+            self.history,
+            ensembles=tuple(ensemble.select(members) for ensemble in self.history.ensembles),
+            loss=self.history.loss[:, members],
+            diverged={k: self.history.diverged[m] for k, m in enumerate(members) if m in self.history.diverged},
+        )
+        return Sweep(axes, history, {name: [sets[m] for m in members] for name, sets in self.sets.items()})
+
     def data(self, name: str, n_points: int | None = None) -> tuple[Tensor, Tensor]:
         """Return the points and targets of all members.
 
@@ -123,6 +140,18 @@ def merged(results: Iterable[xr.Dataset]) -> xr.Dataset:
         for dim, index in part.indexes.items():
             names.setdefault(dim, {}).update(dict.fromkeys(index))
     return whole.reindex({dim: list(labels) for dim, labels in names.items() if whole[dim].dtype.kind in "OU"})
+
+
+def pick(sweeps: Iterable[Sweep], **where: Any) -> Sweep:
+    """Return the one of several sweeps that has these values on its axes.
+
+    Raises:
+        ValueError: none or more than one has.
+    """
+    fitting = [sweep for sweep in sweeps if all(value in sweep.axes.get(name, []) for name, value in where.items())]
+    if len(fitting) != 1:
+        raise ValueError(f"where must hold for one of the sweeps, got {where}, which holds for {len(fitting)}.")
+    return fitting[0]
 
 
 def training_results(sweep: Sweep) -> xr.Dataset:

@@ -8,16 +8,21 @@ import xarray as xr
 from helpers.attacks.attack import exact_margins
 from helpers.attacks.gradient import bim_as_coded, pgd
 from helpers.attacks.search import ExhaustiveSearch
+from helpers.experiments import robustness
 from helpers.experiments.robustness import (
-    at,
+    DEFINITIONS,
+    attack_results,
     boundary_results,
+    definition_results,
+    evaluation_checks,
     noise_results,
+    objectives,
     robustness_results,
     tanh_ahead,
-    verified_radii,
 )
-from helpers.experiments.sweeps import spiral_sweep
+from helpers.experiments.sweeps import spiral_sweep, spiral_sweeps
 from helpers.metrics.boundaries import BOUNDARY_MEASURES, boundary_measures
+from helpers.robustness.verification import verify
 from helpers.training.protocol import Training
 
 EPSILONS = (0.5, 1.0, 2.0)
@@ -39,7 +44,7 @@ def sweep():
 
 @pytest.fixture(scope="module")
 def found(sweep):
-    return robustness_results(sweep, EPSILONS, N_POINTS)
+    return attack_results(sweep, EPSILONS, N_POINTS)
 
 
 def test_distance_of_the_spirals_is_the_one_asked_for(sweep):
@@ -62,7 +67,7 @@ def test_verifier_decides_and_is_never_contradicted(sweep, found):
     assert float(found["undecided"].max()) <= 0.001
     assert float(found["contradictions"].sum()) == 0
     x, y = sweep.data("test", N_POINTS)
-    radii = verified_radii(sweep, max(EPSILONS), N_POINTS)
+    radii = verify(sweep.history.final, x, y, max(EPSILONS))
     broken = torch.isfinite(radii.broken)
     counter = torch.where(broken[..., None], radii.counterexample, x.double())
     assert (exact_margins(sweep.history.final.double(), counter, y)[broken] <= 1e-6).all()
@@ -78,15 +83,13 @@ def test_verifier_decides_and_is_never_contradicted(sweep, found):
 
 
 def test_a_contradiction_would_be_seen(sweep, monkeypatch):
-    from helpers.experiments import robustness as robustness_study
-
-    true = robustness_study.verified_radii(sweep, max(EPSILONS), N_POINTS)
+    true = verify(sweep.history.final, *sweep.data("test", N_POINTS), max(EPSILONS))
     lying = type(true)(
         torch.full_like(true.certified, 2.0), torch.full_like(true.broken, torch.inf),
         true.counterexample, true.n_boxes, true.epsilon,
     )  # fmt: skip
-    monkeypatch.setattr(robustness_study, "verified_radii", lambda *_, **__: lying)
-    assert float(robustness_results(sweep, EPSILONS, N_POINTS)["contradictions"].sum()) > 0
+    monkeypatch.setattr(robustness, "verify", lambda *_, **__: lying)
+    assert float(attack_results(sweep, EPSILONS, N_POINTS)["contradictions"].sum()) > 0
 
 
 def test_differences_are_those_of_the_accuracies(sweep, found):
@@ -140,7 +143,59 @@ def test_tanh_ahead_asks_for_one_epsilon():
     assert np.isnan(found.values[2])
 
 
-def test_results_of_several_sweeps_fit_together():
-    one, two = (xr.Dataset({"a": ("seed", [float(d), 1.0])}, coords={"seed": [0, 1]}) for d in (2, 4))
-    merged = xr.merge([at(one, distance=2, width=5), at(two, distance=4, width=5)], join="outer", compat="no_conflicts")
-    assert merged["a"].sel(distance=4, width=5).values.tolist() == [4.0, 1.0]
+def test_results_of_several_sweeps_are_merged_over_distances_and_widths():
+    options = {"activations": ["tanh", "relu"], "seeds": [0, 1], "hidden_layers": 2, "training": Training(epochs=5)}
+    sweeps = spiral_sweeps({"distance": [4]}, entanglements=[3, 5], width=8, **options)
+    sweeps += spiral_sweeps({"distance": [2]}, entanglements=[5], width=8, **options)
+    small = spiral_sweeps({"distance": [4, 2]}, entanglements=[5], width=4, **options)
+    found = robustness_results(sweeps, small, epsilons=[1.0], noises=[0.5], n_points=5)
+    axes = {"distance": 2, "activation": 2, "entanglement": 2, "seed": 2}
+    assert dict(found["robust_accuracy"].sizes) == {"attack": 6, "epsilon": 1, **axes}
+    assert dict(found["tanh_ahead"].sizes) == {"attack": 6, **{n: k for n, k in axes.items() if n != "activation"}}
+    assert dict(found["noise_accuracy"].sizes) == {"noise": 1, "width": 2, **axes}
+    for group, width in ((sweeps, 8), (small, 4)):
+        for sweep, distance in zip(group, (4, 2), strict=True):
+            for entanglement in sweep.axes["entanglement"]:
+                where = {"distance": distance, "entanglement": entanglement}
+                here = found["noise_accuracy"].sel(where | {"width": width}).drop_vars("width")
+                alone = noise_results(sweep, [0.5])["noise_accuracy"].sel(where)
+                xr.testing.assert_allclose(here, alone, check_dim_order=False)
+    alone = attack_results(sweeps[1], [1.0], 5)["robust_accuracy"].sel(distance=2, entanglement=5)
+    xr.testing.assert_allclose(found["robust_accuracy"].sel(distance=2, entanglement=5), alone, check_dim_order=False)
+    lengths = boundary_results(sweeps[0])["length_per_area"].sel(distance=4)
+    xr.testing.assert_allclose(found["length_per_area"].sel(distance=4), lengths, check_dim_order=False)
+    assert found["robust_accuracy"].sel(distance=2, entanglement=3).isnull().all()
+    assert found["noise_accuracy"].sel(width=4, entanglement=3).isnull().all()
+
+
+def test_checklist_looks_at_the_attacks_again(sweep, found):
+    numbers = evaluation_checks(sweep, found, N_POINTS)
+    assert numbers.sizes == {"check": 8}
+    by_hand = {"undecided": found["undecided"].max(), "broke": found["contradictions"].sum()}
+    for words, value in by_hand.items():
+        (check,) = (name for name in numbers["check"].values if words in name and "gradients" not in name)
+        assert float(numbers.sel(check=check)) == float(value)
+    assert (numbers.drop_sel(check=numbers["check"].values[0]) >= 0).all()
+    assert (numbers <= 0.2).all()
+    saturated = found.assign(zero_gradients=found["zero_gradients"] * 0 + 0.9)
+    assert float(evaluation_checks(sweep, saturated, N_POINTS).max()) == pytest.approx(0.9)
+
+
+def test_definitions_are_not_the_same_property(sweep):
+    one = sweep.select(entanglement=5, seed=1)
+    found = definition_results(one, 1.2, 10)
+    assert found.dims == ("definition", "verdict", "activation", "entanglement", "seed")
+    assert found["definition"].values.tolist() == list(DEFINITIONS)
+    assert (found.sum("verdict") == 10).all()
+    assert len({tuple(row) for row in found.transpose("definition", ...).values.reshape(len(DEFINITIONS), -1)}) > 1
+    name = "classification: argmax p = y"
+    radii = verify(one.history.final, *one.data("test", 10), 1.2)
+    proved = found.sel(definition=name, verdict="proved").values.flatten()
+    assert proved.tolist() == (radii.certified >= 1.2).sum(1).tolist()
+
+
+def test_objectives_are_trained_for_one_radius():
+    chosen = objectives(0.7)
+    assert list(chosen) == ["none", "noise", "FGSM", "PGD", "certified"]
+    assert chosen["none"] is None
+    assert {objective.epsilon for objective in chosen.values() if objective is not None} == {0.7}

@@ -13,7 +13,7 @@ from references import HAS_KERNEL
 
 from helpers.datasets.spirals import spirals
 from helpers.experiments import sweeps
-from helpers.experiments.sweeps import merged, spiral_sweep, spiral_sweeps, training_results
+from helpers.experiments.sweeps import merged, pick, spiral_sweep, spiral_sweeps, training_results
 from helpers.training import runs
 from helpers.training.protocol import Training
 
@@ -118,6 +118,43 @@ def test_member_needs_no_axis_of_one_entry(sweep):
 def test_member_knows_its_axes(sweep):
     with pytest.raises(ValueError, match=r"^where must name axes of the sweep, activation, .*, got width\.$"):
         sweep.member(width=3, **at(MEMBERS[0]))
+
+
+def test_selected_members_keep_their_place_and_data(sweep):
+    part = sweep.select(entanglement=5.5, seed=3)
+    assert part.axes == {"activation": ["tanh", "relu"], "entanglement": [5.5], "seed": [3]}
+    numbers = [sweep.member(activation=name, entanglement=5.5, seed=3) for name in AXES["activation"]]
+    assert torch.equal(part.history.at(0).flatten(), sweep.history.at(0).flatten()[numbers])
+    assert torch.equal(part.history.loss, sweep.history.loss[:, numbers])
+    assert [part.sets["test"][k] for k in range(2)] == [sweep.sets["test"][number] for number in numbers]
+    assert part.member(activation="relu") == 1
+    with pytest.raises(ValueError, match=r"^seed must be one of \[7, 0, 3, 11\], got 1\.$"):
+        sweep.select(seed=1)
+    with pytest.raises(ValueError, match="where must name axes of the sweep"):
+        sweep.select(distance=4)
+
+
+def test_selected_members_stay_diverged():
+    with pytest.warns(RuntimeWarning, match="stopped being finite"):
+        wild = make(
+            activations=["relu", "tanh"],
+            entanglements=[2],
+            seeds=[0, 1],
+            training=Training(epochs=2, optimiser="sgd", learning_rate=1e20),
+        )
+    part = wild.select(seed=1)
+    assert part.history.diverged == {
+        k: wild.history.diverged[m] for k, m in enumerate((1, 3)) if m in wild.history.diverged
+    }
+    assert part.history.diverged
+
+
+def test_one_of_several_sweeps_is_picked_by_its_axes(sweep):
+    several = [sweep.with_axes(distance=d, width=w) for d in (4, 2) for w in (9, 5)]
+    assert pick(several, distance=2, width=9) is several[2]
+    for where, n in (({"distance": 2}, 2), ({"distance": 3}, 0), ({"depth": 1}, 0)):
+        with pytest.raises(ValueError, match=rf"where must hold for one of the sweeps, got .* holds for {n}\."):
+            pick(several, **where)
 
 
 def test_sets_go_by_name(sweep):
