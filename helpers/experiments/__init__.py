@@ -5,6 +5,7 @@ One module a chapter, under the chapter's name.
 
 from helpers.experiments.class_treatment import (
     batch_size_results,
+    batch_size_sweeps,
     gradient_results,
     mapping_results,
     shape_distances,
@@ -52,6 +53,7 @@ __all__ = [
     "Treatment",
     "attack_results",
     "batch_size_results",
+    "batch_size_sweeps",
     "boundary_results",
     "collect",
     "definition_results",

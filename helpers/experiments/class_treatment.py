@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from itertools import product
 from typing import Any
 
 import numpy as np
@@ -13,7 +14,7 @@ from torch import Tensor
 
 from helpers.checks import Integer, ListOf
 from helpers.datasets.dataset import Dataset
-from helpers.experiments.sweeps import Sweep, spiral_sweep, training_results
+from helpers.experiments.sweeps import Sweep, merged, training_results
 from helpers.metrics.mappings import (
     area,
     asymmetry,
@@ -28,6 +29,7 @@ from helpers.metrics.vanishing import dead_unit_share, zero_gradient_share
 from helpers.models.gradients import InputGradients
 from helpers.seeding import numpy_stream
 from helpers.training.protocol import Training
+from helpers.training.train import train
 
 
 def gradient_results(sweep: Sweep, batch_sizes: Sequence[int], *, n_points: int = 1000) -> xr.Dataset:
@@ -52,11 +54,15 @@ def gradient_results(sweep: Sweep, batch_sizes: Sequence[int], *, n_points: int 
     snapshots, epochs = sweep.history.ensembles, list(sweep.history.epochs)
     layers = list(range(len(sweep.history.final.weights)))
     shares = [
-        torch.stack([zero_gradient_share(one, x, y, batch_size=size) for one in snapshots]) for size in batch_sizes
+        torch.stack([zero_gradient_share(ensemble, x, y, batch_size=size) for ensemble in snapshots])
+        for size in batch_sizes
     ]
-    dead = torch.stack([dead_unit_share(one, x) for one in snapshots])
+    dead = torch.stack([dead_unit_share(ensemble, x) for ensemble in snapshots])
     member = torch.arange(len(x)).repeat_interleave(x.shape[1])
-    by_point = [InputGradients(one, "cross_entropy").both(member, x.flatten(0, 1), y.flatten())[1] for one in snapshots]
+    by_point = [
+        InputGradients(ensemble, "cross_entropy").both(member, x.flatten(0, 1), y.flatten())[1]
+        for ensemble in snapshots
+    ]
     norms = [torch.linalg.vector_norm(g, dim=1).view(len(x), -1).median(dim=1).values for g in by_point]
     leading: dict[str, Sequence[Any]] = {"points": list(batch_sizes), "epoch": epochs, "layer": layers}
     return xr.Dataset(
@@ -94,9 +100,9 @@ def mapping_results(sweep: Sweep, data: Dataset, *, layer: int = -1) -> xr.Datas
         3: {"pairing": ["own", "shuffled", "none"], "epoch": epochs},
     }
     results = xr.Dataset()
-    snapshots = [_measure(one.hidden(data.x, layer), data, one.seeds) for one in sweep.history.ensembles]
+    snapshots = [_measure(ensemble.hidden(data.x, layer), data, ensemble.seeds) for ensemble in sweep.history.ensembles]
     for name, first in snapshots[0].items():
-        stacked = torch.stack([one[name] for one in snapshots], dim=first.dim() - 1)
+        stacked = torch.stack([measured[name] for measured in snapshots], dim=first.dim() - 1)
         coords = leading[len(first)] if first.dim() == 2 else {"epoch": epochs}
         results[name] = sweep.label(stacked, *coords, **coords)
     mapped = sweep.history.final.hidden(data.x, layer)
@@ -125,75 +131,77 @@ def _measure(mapped: Tensor, data: Dataset, seeds: Sequence[int]) -> dict[str, T
 
 
 def width_results(
-    widths: Sequence[int],
-    sigmoid_widths: Sequence[int],
-    *,
-    batch_sizes: Sequence[int],
-    n_points: int,
-    training: Training,
-    **options: Any,
+    softmax: Sequence[Sweep], sigmoid: Sequence[Sweep] = (), *, batch_sizes: Sequence[int], n_points: int
 ) -> xr.Dataset:
-    """Train sweeps of several widths, some with softmax and with sigmoid; look at their accuracy and their gradients.
+    """How far networks of several widths come, where their gradients vanish, and what the loss changes.
 
     Args:
-        widths: neurons in each hidden layer, none twice.
-        sigmoid_widths: those of them to train both ways.
+        softmax: sweeps with width as an axis and two logits.
+        sigmoid: for some or all of these widths the networks that started from the same functions, with the same
+            snapshots, and were trained with one logit on the binary cross-entropy.
         batch_sizes: see `gradient_results`.
         n_points: see `gradient_results`.
-        training: the protocol.
-        **options: of `sweeps.spiral_sweep`.
 
     Returns:
-        With dimension width before all others: what `training_results` and `gradient_results` have, before
-        and after training, and ``loss_difference``: test accuracy less that of the networks that started from the same
-        functions and were trained with one logit on the binary cross-entropy, NaN for the other widths.
+        With the axes, what `training_results` and `gradient_results` have; and ``loss_difference``, test accuracy less
+        that of the sigmoid networks, NaN for the other widths.
     """
-    ListOf(Integer(at_least=1))("widths", widths)
-    parts = []
-    for width in widths:
-        ends = {"width": width, "snapshots": [0, training.epochs], **options}
-        sweep = spiral_sweep(training=training, **ends)
-        results = training_results(sweep)
-        if width in sigmoid_widths:
-            sigmoid = spiral_sweep(training=replace(training, loss="binary_cross_entropy"), **ends)
-            results["loss_difference"] = results["test_accuracy"] - training_results(sigmoid)["test_accuracy"]
-        parts.append(results.merge(gradient_results(sweep, batch_sizes, n_points=n_points), join="outer"))
-    return xr.concat(parts, xr.Variable("width", list(widths)))
+    results = merged(
+        measured
+        for sweep in softmax
+        for measured in (training_results(sweep), gradient_results(sweep, batch_sizes, n_points=n_points))
+    )
+    if sigmoid:
+        other = merged(training_results(sweep) for sweep in sigmoid)["test_accuracy"]
+        results["loss_difference"] = results["test_accuracy"] - other
+    return results
 
 
-def batch_size_results(batch_sizes: Sequence[int], data: Dataset, *, training: Training, **options: Any) -> xr.Dataset:
-    """Train sweeps with several batch sizes, and compare what their last hidden layer does with the protocol's own.
+def batch_size_sweeps(sweep: Sweep, batch_sizes: Sequence[int], *, training: Training) -> list[Sweep]:
+    """Train the networks of a sweep again from their start with other batch sizes.
 
     Args:
+        sweep: networks with a snapshot of epoch 0.
         batch_sizes: points a step, none twice.
-        data: points to map.
-        training: the protocol, with the batch size to compare with.
-        **options: of `sweeps.spiral_sweep`.
+        training: the protocol of the sweep.
 
     Returns:
-        ``shape_distance``: `mappings.shape_distance` between the mappings of the same seed, and
-        ``collapsed_by_batch``, with dimensions budget, batch_size and the axes; budget is what is kept equal:
-        ``epochs`` or ``steps``.
-        ``seed_distance``: the distance, at the protocol's batch size, from the next seed, with the axes.
+        For each budget and batch size a sweep, with these axes of one entry in front; the budget is what is kept
+        equal: ``epochs``, or ``steps``, as nearly as whole epochs can.
+
+    Raises:
+        ValueError: there is no snapshot of epoch 0, or a batch size is outside its range.
     """
     ListOf(Integer(at_least=1))("batch_sizes", batch_sizes)
-    standard = spiral_sweep(training=training, **options)
-    n_train = len(standard.sets["train"][0])
-    n_steps = training.epochs * -(-n_train // training.batch_size)
-    budgets = []
-    for name in ("epochs", "steps"):
-        parts = []
-        for size in batch_sizes:
-            epochs = training.epochs if name == "epochs" else max(1, round(n_steps / -(-n_train // size)))
-            other = spiral_sweep(training=replace(training, batch_size=size, epochs=epochs), **options)
-            mapped = other.history.final.hidden(data.x, -1)
-            collapsed = other.label((collapsed_class(mapped, data.y) >= 0).double())
-            parts.append(
-                xr.Dataset({"shape_distance": shape_distances(standard, other, data), "collapsed_by_batch": collapsed})
-            )
-        budgets.append(xr.concat(parts, xr.Variable("batch_size", list(batch_sizes))))
-    results = xr.concat(budgets, xr.Variable("budget", ["epochs", "steps"]))
-    return results.assign(seed_distance=shape_distances(standard, standard, data, shift=1))
+    start, (x, y), n_points = sweep.history.at(0), sweep.data("train"), len(sweep.sets["train"][0])
+    n_steps = training.epochs * -(-n_points // training.batch_size)
+    sweeps = []
+    for budget, size in product(("epochs", "steps"), batch_sizes):
+        epochs = training.epochs if budget == "epochs" else max(1, round(n_steps / -(-n_points // size)))
+        history = train(start, x, y, replace(training, batch_size=size, epochs=epochs))
+        sweeps.append(replace(sweep, history=history).with_axes(budget=budget, batch_size=size))
+    return sweeps
+
+
+def batch_size_results(sweeps: Sequence[Sweep], standard: Sweep, data: Dataset) -> xr.Dataset:
+    """What the last hidden layer does after training with other batch sizes, beside the protocol's own.
+
+    Args:
+        sweeps: from `batch_size_sweeps`.
+        standard: the same networks with the protocol's batch size.
+        data: points to map.
+
+    Returns:
+        With budget, batch_size and the axes ``shape_distance``: `mappings.shape_distance` from the mapping of the
+        standard network, and ``collapsed_by_batch``, 1 where one class has collapsed, else 0. With the axes
+        ``seed_distance``: the standard network's distance from that of the next seed.
+    """
+    parts = [xr.Dataset({"seed_distance": shape_distances(standard, standard, data, shift=1)})]
+    for sweep in sweeps:
+        collapsed = collapsed_class(sweep.history.final.hidden(data.x, -1), data.y) >= 0
+        distances = shape_distances(standard, sweep, data)
+        parts.append(xr.Dataset({"shape_distance": distances, "collapsed_by_batch": sweep.label(collapsed.double())}))
+    return merged(parts)
 
 
 def shape_distances(sweep: Sweep, other: Sweep, data: Dataset, *, shift: int = 0) -> xr.DataArray:
@@ -201,19 +209,20 @@ def shape_distances(sweep: Sweep, other: Sweep, data: Dataset, *, shift: int = 0
 
     Args:
         sweep: networks.
-        other: networks with the same axes.
+        other: networks with the same axes, and maybe further ones of one entry.
         data: points to map.
         shift: compare each member with the one this many seeds on, the last with the first ones.
 
     Returns:
-        `mappings.shape_distance` with the axes.
+        `mappings.shape_distance` with the axes of the other sweep.
 
     Raises:
         ValueError: the axes differ.
     """
-    if {k: list(v) for k, v in sweep.axes.items()} != {k: list(v) for k, v in other.axes.items()}:
+    alike = {name: list(axis) for name, axis in other.axes.items() if name in sweep.axes or len(axis) > 1}
+    if {name: list(axis) for name, axis in sweep.axes.items()} != alike:
         raise ValueError(f"other must have the axes {dict(sweep.axes)}, got {dict(other.axes)}.")
-    first, second = (one.history.final.hidden(data.x, -1) for one in (sweep, other))
+    first, second = (networks.history.final.hidden(data.x, -1) for networks in (sweep, other))
     n_seeds = len(sweep.axes["seed"])
     members = torch.arange(len(second)).view(-1, n_seeds).roll(-shift, dims=1).flatten()  # seed is the innermost axis
-    return sweep.label(shape_distance(first, second[members]))
+    return other.label(shape_distance(first, second[members]))

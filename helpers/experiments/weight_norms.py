@@ -84,14 +84,14 @@ def density_cost(sweep: Sweep, training: Training) -> xr.DataArray:
     """
     Integer(at_least=1)("epochs", training.epochs)
     one_epoch = replace(training, epochs=1)
-    seeds, (x, y) = list(sweep.axes["seed"]), sweep.data("train")
     shares = []
-    for number in range(len(seeds)):
-        members = slice(number, None, len(seeds))  # seed is the innermost axis
-        ensemble = sweep.history.final.select(members)
+    for seed in sweep.axes["seed"]:
+        of_seed = sweep.select(seed=seed)
+        ensemble, (x, y) = of_seed.history.final, of_seed.data("train")
         start = time.perf_counter()
-        train(ensemble, x[members], y[members], one_epoch)
+        train(ensemble, x, y, one_epoch)
         trained = time.perf_counter()
-        log_volume_change(ensemble, x[members])
+        log_volume_change(ensemble, x)
         shares.append((time.perf_counter() - trained) / ((trained - start) * training.epochs))
+    seeds = list(sweep.axes["seed"])
     return xr.DataArray(shares, dims="seed", coords={"seed": seeds}, name="density_cost")

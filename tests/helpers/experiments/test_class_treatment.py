@@ -5,17 +5,19 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
+import xarray as xr
 from torch.nn.functional import cross_entropy
 
 from helpers.datasets.spirals import spirals
 from helpers.experiments.class_treatment import (
     batch_size_results,
+    batch_size_sweeps,
     gradient_results,
     mapping_results,
     shape_distances,
     width_results,
 )
-from helpers.experiments.sweeps import spiral_sweep, training_results
+from helpers.experiments.sweeps import spiral_sweep, spiral_sweeps, training_results
 from helpers.metrics.mappings import area, collapsed_class, displacement, margin, shape_distance, spread
 from helpers.metrics.vanishing import dead_unit_share, zero_gradient_share
 from helpers.training.protocol import Training
@@ -109,37 +111,44 @@ def test_sweeps_to_compare_must_have_the_same_axes(sweep):
         shape_distances(sweep, fewer, DATA)
 
 
-def test_widths_are_trained_with_both_losses():
+def test_widths_are_measured_with_both_losses():
     options = {**AXES, "hidden_layers": 2}
-    found = width_results([3, 5], [5], batch_sizes=[10], n_points=20, training=QUICK, **options)
+    protocols = [replace(QUICK, loss=loss) for loss in ("cross_entropy", "binary_cross_entropy")]
+    softmax, sigmoid = (
+        spiral_sweeps({"width": widths}, training=protocol, snapshots=[0, 3], **options)
+        for widths, protocol in zip(([3, 5], [5]), protocols, strict=True)
+    )
+    found = width_results(softmax, sigmoid, batch_sizes=[10], n_points=20)
     assert list(found["width"].values) == [3, 5]
     assert list(found["epoch"].values) == [0, 3]
     np.testing.assert_array_equal(found["loss_difference"].sel(width=5, epoch=0), 0)  # the same functions
     assert bool(found["loss_difference"].sel(width=3).isnull().all())
-    softmax, sigmoid = (
-        training_results(spiral_sweep(**options, width=5, training=replace(QUICK, loss=loss))).isel(epoch=-1)
-        for loss in ("cross_entropy", "binary_cross_entropy")
-    )
-    difference = softmax["test_accuracy"] - sigmoid["test_accuracy"]
+    alone = [training_results(spiral_sweep(**options, width=5, training=protocol)) for protocol in protocols]
+    difference = (alone[0]["test_accuracy"] - alone[1]["test_accuracy"]).isel(epoch=-1)
     np.testing.assert_array_equal(found["loss_difference"].sel(width=5, epoch=3), difference)
     assert float(abs(difference).max()) > 0
+    gradients = gradient_results(softmax[0], [10], n_points=20)["zero_gradients"]
+    xr.testing.assert_allclose(found["zero_gradients"].sel(width=[3]), gradients, check_dim_order=False)
+    assert "loss_difference" not in width_results(softmax[:1], batch_sizes=[10], n_points=20)
 
 
 def test_batch_sizes_are_compared_at_equal_epochs_and_at_equal_steps():
     options = {**AXES, "hidden_layers": 1, "width": 2}
-    found = batch_size_results([200, 100, 670], DATA, training=QUICK, **options)
-    assert found["shape_distance"].dims == ("budget", "batch_size", "activation", "entanglement", "seed")
+    standard = spiral_sweep(**options, training=QUICK, snapshots=[0, 3])
+    again = batch_size_sweeps(standard, [200, 100, 670], training=QUICK)
+    found = batch_size_results(again, standard, DATA)
+    assert set(found["shape_distance"].dims) == {"budget", "batch_size", "activation", "entanglement", "seed"}
+    assert found["budget"].values.tolist() == ["epochs", "steps"]
     np.testing.assert_allclose(found["shape_distance"].sel(batch_size=200), 0, atol=1e-9)
     # 1340 points are 7 steps of 200 and 14 of 100: an epoch and a half of these are as many steps as three of those;
     # of 670 there are 2, and ten epochs and a half of them.
-    standard = spiral_sweep(**options, training=QUICK)
     for size, epochs in ((100, 2), (670, 10)):
         other = spiral_sweep(**options, training=replace(QUICK, batch_size=size, epochs=epochs))
         expected = shape_distances(standard, other, DATA)
-        np.testing.assert_allclose(found["shape_distance"].sel(budget="steps", batch_size=size), expected, atol=1e-6)
-        mapped = other.history.final.hidden(DATA.x, -1)
-        collapsed = other.label((collapsed_class(mapped, DATA.y) >= 0).double())
-        np.testing.assert_array_equal(found["collapsed_by_batch"].sel(budget="steps", batch_size=size), collapsed)
+        here = found.sel(budget="steps", batch_size=size)
+        np.testing.assert_allclose(here["shape_distance"].transpose(*expected.dims), expected, atol=1e-6)
+        collapsed = other.label((collapsed_class(other.history.final.hidden(DATA.x, -1), DATA.y) >= 0).double())
+        np.testing.assert_array_equal(here["collapsed_by_batch"].transpose(*expected.dims), collapsed)
     np.testing.assert_allclose(found["seed_distance"], shape_distances(standard, standard, DATA, shift=1))
 
 
@@ -148,6 +157,8 @@ def test_nonsense_is_refused(sweep):
         gradient_results(sweep, [0])
     with pytest.raises(ValueError, match="batch_size must be a whole number at least 1 and at most 40, got 41"):
         gradient_results(sweep, [41], n_points=40)
-    with pytest.raises(ValueError, match="widths must be a non-empty list"):
-        width_results([], [], batch_sizes=[1], n_points=1, training=QUICK)
+    with pytest.raises(ValueError, match=r"batch_sizes\[0\] must be a whole number at least 1, got 0"):
+        batch_size_sweeps(sweep, [0], training=QUICK)
+    with pytest.raises(ValueError, match="epoch must be one with a snapshot"):
+        batch_size_sweeps(spiral_sweep(**AXES, width=2, training=replace(QUICK, epochs=1)), [10], training=QUICK)
     assert torch.is_grad_enabled()
