@@ -149,13 +149,13 @@ def fill_report(root: Path, page: Path) -> None:
         return
     from helpers.evidence import report
 
-    found = report.load_report(root / "results")
+    decided = report.load_report(root / "results")
     stems = [path.stem for path in (root / "notebooks").glob("*.ipynb")]
     pages = {stem.partition("_")[2]: f"../notebooks/{stem}.html" for stem in stems}  # 01_weight_norms is weight_norms
-    fill(page, "<!-- counts -->", report.counts(found))
-    fill(page, "<!-- verdicts -->", report.as_html(found, pages))
-    fill(page, "<!-- reasons -->", report.reasons(found, pages))
-    fill(page, "<!-- cost -->", "\n".join(report.cost(found)))
+    fill(page, "<!-- counts -->", report.counts(decided))
+    fill(page, "<!-- verdicts -->", report.as_html(decided, pages))
+    fill(page, "<!-- reasons -->", report.reasons(decided, pages))
+    fill(page, "<!-- cost -->", "\n".join(report.cost(decided)))
 
 
 def fill(page: Path, marker: str, text: str) -> None:

@@ -27,10 +27,10 @@ def main(arguments: list[str] | None = None) -> None:
             else "--results must be given: the results lie in the book's repository, and this is the module alone."
         )
     try:
-        found = report.load_report(folder, quick=chosen.quick)
+        decided = report.load_report(folder, quick=chosen.quick)
     except ValueError as error:
         parser.error(str(error))
-    print(report.as_json(found) if chosen.format == "json" else report.as_text(found))
+    print(report.as_json(decided) if chosen.format == "json" else report.as_text(decided))
 
 
 if __name__ == "__main__":

@@ -24,7 +24,7 @@ from helpers.evidence.intervals import (
     share_interval,
 )
 from helpers.evidence.report import Report, load_report
-from helpers.evidence.tables import table
+from helpers.evidence.tables import quoted, table
 from helpers.evidence.verdicts import Verdict, Verdicts, judge, judge_all
 
 __all__ = [
@@ -48,6 +48,7 @@ __all__ = [
     "one_sided_p",
     "paired_interval",
     "probability_of_improvement",
+    "quoted",
     "rank_correlation",
     "results",
     "share_interval",

@@ -1,4 +1,4 @@
-"""Results as tables to read: a mean over seeds with its interval in each cell."""
+"""Results to read: tables with a mean over seeds and its interval in each cell, and the same in a sentence."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ def table(
     for name, array in measures.items():
         decimals = digits.get(name, 2) if isinstance(digits, Mapping) else digits
         factor = scale.get(name, 1.0) if isinstance(scale, Mapping) else scale
-        for place, text in _cells(array, f".{decimals}f" if isinstance(decimals, int) else decimals, factor):
+        for place, text in _cells(array, _spec(decimals), factor):
             where = {MEASURE: name, **place}
             cells.setdefault(tuple(map(where.get, down)), {})[tuple(map(where.get, across))] = text
     index = _in_order(cells, down, labels)
@@ -74,6 +74,26 @@ def table(
     )
 
 
+def quoted(values: xr.DataArray, digits: int | str = 2, *, scale: float = 1.0, **where: Any) -> str:
+    """Return a mean over seeds with its interval as text, ``mean [low, high]``, to stand in a sentence.
+
+    Args:
+        values: one measure.
+        digits: see `table`.
+        scale: see `table`.
+        **where: the label of each of its dimensions but the seed.
+
+    Raises:
+        ValueError: a dimension is left over, or as `interval`.
+        KeyError: there is no such label.
+    """
+    return f"{interval(values.sel(where)).scaled(scale):{_spec(digits)}}"
+
+
+def _spec(digits: int | str) -> str:
+    return f".{digits}f" if isinstance(digits, int) else digits
+
+
 def _labels(measures: Mapping[str, xr.DataArray]) -> dict[str, list[Any]]:
     """The labels of every dimension but the seed, in the order in which the measures have them."""
     labels: dict[str, dict[Any, None]] = {}
@@ -81,7 +101,7 @@ def _labels(measures: Mapping[str, xr.DataArray]) -> dict[str, list[Any]]:
         for dim in array.dims:
             if dim != "seed":
                 labels.setdefault(str(dim), {}).update(dict.fromkeys(array.get_index(dim).tolist()))
-    return {dim: list(found) for dim, found in labels.items()}
+    return {dim: list(in_order) for dim, in_order in labels.items()}
 
 
 def _cells(values: xr.DataArray, spec: str, scale: float) -> Iterator[tuple[dict[str, Any], str]]:

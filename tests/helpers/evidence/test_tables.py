@@ -5,7 +5,7 @@ import pytest
 import xarray as xr
 
 from helpers.evidence.intervals import bootstrap_interval, interval, share_interval
-from helpers.evidence.tables import table
+from helpers.evidence.tables import quoted, table
 
 ACTIVATIONS, LAYERS, N_SEEDS = ["tanh", "relu"], [3, 1], 6
 
@@ -116,3 +116,15 @@ def test_every_dimension_has_one_place(rows, columns):
     words = "rows and columns must name each of activation, layer once, got "
     with pytest.raises(ValueError, match=words):
         table(labelled(["activation", "layer", "seed"]), rows=rows, columns=columns)
+
+
+def test_a_sentence_quotes_what_the_table_holds():
+    values = labelled(["activation", "epsilon", "seed"])
+    shown = table(values, rows="activation", columns="epsilon", digits=1, scale=100)
+    assert quoted(values, 1, scale=100, activation="relu", epsilon=1) == shown.loc["ReLU", "1"]
+    share = share_interval(values.sel(activation="tanh", epsilon=2) > 0)
+    assert quoted(values > 0, ".0%", activation="tanh", epsilon=2) == f"{share:.0%}"
+    with pytest.raises(ValueError, match="values must have the dimension seed and no other"):
+        quoted(values, activation="relu")
+    with pytest.raises(KeyError):
+        quoted(values, activation="gelu", epsilon=2)
