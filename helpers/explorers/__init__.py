@@ -7,13 +7,12 @@ from helpers.explorers.class_treatment import mapping_explorer
 from helpers.explorers.controls import explore
 from helpers.explorers.dirty_data import dirt_explorer
 from helpers.explorers.perturbation_constraints import constraint_explorer
-from helpers.explorers.robustness import draw_neighbourhood, robustness_explorer
+from helpers.explorers.robustness import robustness_explorer
 from helpers.explorers.weight_norms import spiral_explorer, weight_explorer
 
 __all__ = [
     "constraint_explorer",
     "dirt_explorer",
-    "draw_neighbourhood",
     "explore",
     "mapping_explorer",
     "robustness_explorer",

@@ -55,7 +55,7 @@ def mapping_explorer(
         return sweep, 1.05 * max(float(one.hidden(data.x, -1).abs().max()) for one in sweep.history.ensembles)
 
     def draw(epoch: int, activation: str, batch_size: int, seed: int) -> Picture:
-        sweep, reach = trained(activation, batch_size, seed)
+        sweep, limit = trained(activation, batch_size, seed)
         network = sweep.history.at(epoch)
         mapped = network.hidden(data.x, -1)[0]
         share = float(accuracy(network, *sweep.data("test")))
@@ -64,7 +64,7 @@ def mapping_explorer(
         plane.set_title(f"the data; test accuracy {share:.0%}", fontsize=10)
         weight, bias = network.weights[-1][0].detach(), network.biases[-1][0].detach()
         line = (weight[1] - weight[0], float(bias[1] - bias[0]))
-        draw_mapping(layer, mapped, data.y, separator=line, reach=reach)
+        draw_mapping(layer, mapped, data.y, separator=line, limit=limit)
         number = int(collapsed_class(mapped, data.y))
         found = "neither class has collapsed" if number < 0 else f"class {number} has collapsed"
         layer.set_title(f"the hidden layer: {found}", fontsize=10)

@@ -11,8 +11,10 @@ from matplotlib.figure import SubFigure
 
 from helpers.datasets.dataset import Dataset
 from helpers.explorers.controls import explore
-from helpers.figures.perturbation_constraints import CUT_COLOUR, draw_digit, draw_values
+from helpers.figures.drawings import draw_digit
+from helpers.figures.perturbation_constraints import CUT_COLOUR, draw_values
 from helpers.figures.picture import Picture
+from helpers.figures.styles import style
 from helpers.models.constraints import SIDES, Constraint, value_span
 from helpers.models.ensemble import Ensemble
 
@@ -67,7 +69,7 @@ def constraint_explorer(
         figure = Picture(figsize=(8.4, 4.8), layout="constrained", facecolor="white")
         upper, lower = cast(Sequence[SubFigure], figure.subfigures(2, 1, height_ratios=[2, 1]))
         curve, histogram = upper.subplots(1, 2)
-        curve.plot(percents, [100 * value for value in curves[head, clamped_from]], color="#0072B2")
+        curve.plot(percents, [100 * value for value in curves[head, clamped_from]], color=style(head).colour)
         curve.plot([percent], [100 * share], "o", color=CUT_COLOUR, markersize=9, markeredgecolor="black")
         curve.set(ylim=(0, 103), xlabel="clamped at, % of the range", ylabel="accuracy, %")
         curve.set_title(f"{head}: {share:.1%} right", fontsize=10)

@@ -7,7 +7,6 @@ from dataclasses import replace
 from typing import Any
 
 import ipywidgets as widgets
-import matplotlib as mpl
 import torch
 from matplotlib.axes import Axes
 from matplotlib.patches import Rectangle
@@ -15,44 +14,12 @@ from torch import Tensor
 
 from helpers.attacks.gradient import GradientAttack
 from helpers.attacks.search import ExhaustiveSearch
-from helpers.datasets.dataset import Dataset
 from helpers.experiments.sweeps import Sweep
 from helpers.explorers.controls import explore
-from helpers.figures.drawings import draw_spirals
-from helpers.figures.picture import CLASS_COLOURS, Picture, new_figure
-from helpers.models.ensemble import Ensemble
+from helpers.figures.drawings import draw_regions
+from helpers.figures.picture import Picture, new_figure
+from helpers.figures.styles import style
 from helpers.robustness.verification import verify
-
-PATH_COLOUR, WORST_COLOUR, PROVED_COLOUR = "#000000", "#CC79A7", "#009E73"
-
-
-def draw_neighbourhood(
-    ax: Axes, ensemble: Ensemble, centre: Tensor, reach: float, data: Dataset, *, n_pixels: int = 90
-) -> None:
-    """Show one network's probability of class 1 in a square around a point, with the points of a data set there.
-
-    Args:
-        ax: where to draw.
-        ensemble: one network with two inputs and two outputs.
-        centre: the point, ``[2]``.
-        reach: half the side of the square, data units.
-        data: points in the plane.
-        n_pixels: resolution of each side.
-    """
-    u0, v0 = centre.tolist()
-    steps = torch.linspace(-reach, reach, n_pixels)
-    v, u = torch.meshgrid(v0 + steps, u0 + steps, indexing="ij")
-    with torch.no_grad():
-        logits = ensemble(torch.stack([u.flatten(), v.flatten()], dim=1))[0]
-    probability = logits.softmax(dim=1)[:, 1].view(n_pixels, n_pixels).numpy()
-    colours = mpl.colors.LinearSegmentedColormap.from_list("classes", [CLASS_COLOURS[0], "white", CLASS_COLOURS[1]])
-    box = (u0 - reach, u0 + reach, v0 - reach, v0 + reach)
-    ax.imshow(probability, extent=box, origin="lower", cmap=colours, vmin=0, vmax=1, alpha=0.45)
-    if probability.min() < 0.5 < probability.max():
-        ax.contour(probability, [0.5], extent=box, colors="black", linewidths=0.8)
-    near = ((data.x - centre).abs() < reach).all(dim=1)
-    draw_spirals(ax, Dataset(data.x[near], data.y[near]), size=5)
-    ax.set(xlim=box[:2], ylim=box[2:], xticks=[], yticks=[])
 
 
 def robustness_explorer(
@@ -78,6 +45,7 @@ def robustness_explorer(
     """
     attack = replace(attack or GradientAttack(steps=10, step=0.2), record=True)
     widest = max(epsilons)
+    half = 1.25 * widest
     numbers = [sweep.member(activation=name, entanglement=entanglement, seed=seed) for name in activations]
     networks = sweep.history.final.select(numbers)
     data = sweep.sets["test"][numbers[0]]
@@ -92,20 +60,28 @@ def robustness_explorer(
 
     def draw(place: int, epsilon: float) -> Picture:
         figure, axes = new_figure(1, len(activations), width=4.4 * len(activations), height=4.6)
-        point = points[place - 1]
+        point = u, v = points[place - 1]
         words = [f"Point {point[0]:.1f}, {point[1]:.1f} of class 0 and the box of ε = {epsilon:g} around it."]
         for k, (ax, name) in enumerate(zip(axes, activations, strict=True)):
-            draw_neighbourhood(ax, networks.select([k]), point, 1.25 * widest, data)
+            box = (float(u) - half, float(u) + half, float(v) - half, float(v) + half)
+            draw_regions(ax, networks, k, data, box=box, n_pixels=90, size=5)
             proved, broken = (float(values[k, place - 1]) for values in (radii.certified, radii.broken))
             _box(ax, point, epsilon, label="ε box", fill=False, edgecolor="black", linewidth=1.2)
-            _box(ax, point, proved, label="proved", color=PROVED_COLOUR, alpha=0.25)
+            _box(ax, point, proved, label="proved", color=style("proved").colour, alpha=0.25)
             path = walk[epsilon].path
             assert path is not None
             steps = path[:, k, place - 1]
-            ax.plot(steps[:, 0], steps[:, 1], color=PATH_COLOUR, marker=".", markersize=4, linewidth=1, label="attack")
+            ax.plot(steps[:, 0], steps[:, 1], ".-", color=style("pgd").colour, markersize=5, label="attack")
             worst = ball[epsilon].x[k, place - 1]
+            truth = style("exact")
             ax.scatter(
-                [worst[0]], [worst[1]], marker="X", s=70, c=WORST_COLOUR, edgecolors="white", label="worst point"
+                [worst[0]],
+                [worst[1]],
+                s=40,
+                c=truth.colour,
+                marker=truth.marker,
+                edgecolors="white",
+                label="worst point",
             )
             if broken <= widest:
                 nearest = radii.counterexample[k, place - 1]

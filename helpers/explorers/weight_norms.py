@@ -12,7 +12,8 @@ from helpers.datasets.spirals import measure_spirals, spirals
 from helpers.experiments.sweeps import Sweep, spiral_sweep
 from helpers.explorers.controls import explore
 from helpers.figures.drawings import draw_eigenvalues, draw_regions, draw_spirals
-from helpers.figures.picture import Picture, layer_colours, new_figure
+from helpers.figures.picture import Picture, new_figure
+from helpers.figures.styles import ordered_colours
 from helpers.metrics.accuracy import accuracy
 from helpers.metrics.weights import eigenvalues, weight_measures
 from helpers.training.protocol import Training
@@ -96,7 +97,7 @@ def weight_explorer(
             draw_regions(regions, network, 0, sweep.sets["train"][number])
             regions.set_title(f"{name}: test accuracy {share:.0%}", fontsize=10)
             heights = [float(weight_measures(network.weights[i])["frobenius_norm"]) for i in square]
-            norms.bar([f"L{i}" for i in square], heights, color=layer_colours(len(square)))
+            norms.bar([f"L{i}" for i in square], heights, color=ordered_colours(len(square)))
             norms.set_ylim(0, 10)
             norms.set_title("Frobenius norm", fontsize=10)
             draw_eigenvalues(plane, eigenvalues(network.weights[hidden_layers - 1][0]), radius=2.0)

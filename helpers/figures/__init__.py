@@ -1,49 +1,46 @@
 """Figures, with a description for those who cannot see them.
 
-`plots` draws labelled arrays, `drawings` one thing in one pair of axes; chapters' own drawings bear their names.
+`plot_lines` and `plot_dots` show labelled results, `draw_…` one thing in one pair of axes, and chapters' own drawings
+bear their names. Each name has one `style` in all of them.
 """
 
 from helpers.figures.dirty_data import draw_curves, draw_digits, plot_columns, plot_steps, plot_suspects
-from helpers.figures.drawings import draw_eigenvalues, draw_mapping, draw_matrix, draw_regions, draw_spirals
-from helpers.figures.perturbation_constraints import (
+from helpers.figures.drawings import (
     draw_digit,
-    draw_features,
-    draw_values,
-    head_styles,
-    plot_affine,
-    plot_against_amount,
-    plot_drop_offs,
-    plot_sensitivity,
+    draw_eigenvalues,
+    draw_line,
+    draw_mapping,
+    draw_matrix,
+    draw_regions,
+    draw_spirals,
 )
-from helpers.figures.picture import LINE_COLOURS, Picture, layer_colours, new_figure
-from helpers.figures.plots import plot_against_reported, plot_dots, plot_intervals, plot_lines, plot_over
+from helpers.figures.perturbation_constraints import draw_features, draw_values
+from helpers.figures.picture import Picture, new_figure
+from helpers.figures.plots import plot_dots, plot_lines
+from helpers.figures.styles import Style, class_colours, ordered_colours, style, styles
 
 __all__ = [
-    "LINE_COLOURS",
     "Picture",
+    "Style",
+    "class_colours",
     "draw_curves",
     "draw_digit",
     "draw_digits",
     "draw_eigenvalues",
     "draw_features",
+    "draw_line",
     "draw_mapping",
     "draw_matrix",
     "draw_regions",
     "draw_spirals",
     "draw_values",
-    "head_styles",
-    "layer_colours",
     "new_figure",
-    "plot_affine",
-    "plot_against_amount",
-    "plot_against_reported",
+    "ordered_colours",
     "plot_columns",
     "plot_dots",
-    "plot_drop_offs",
-    "plot_intervals",
     "plot_lines",
-    "plot_over",
-    "plot_sensitivity",
     "plot_steps",
     "plot_suspects",
+    "style",
+    "styles",
 ]

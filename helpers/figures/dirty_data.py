@@ -10,7 +10,10 @@ from torch import Tensor
 
 from helpers.datasets.corruption import Dirty
 from helpers.datasets.multivariate import Construction
-from helpers.figures.picture import CLASS_COLOURS, CURVE_STYLES, Picture, new_figure
+from helpers.figures.drawings import draw_digit
+from helpers.figures.picture import Picture, new_figure
+from helpers.figures.styles import style
+from helpers.names import display
 
 
 def plot_steps(toy: Construction) -> Picture:
@@ -53,9 +56,10 @@ def plot_columns(made: Construction, dirty: Dirty, *, column_names: Sequence[str
     figure, axes = new_figure(-(-n_columns // width), width, width=2.2 * width, height=2.0 * -(-n_columns // width))
     rows = dirty.rows.numpy()
     for j, ax in enumerate(axes[:n_columns]):
-        ax.scatter(made.x[:, j], made.shuffled[:, j], s=1, c=CLASS_COLOURS[0], linewidths=0, label="clean")
-        moved = dirty.data.x[rows, j].numpy()
-        ax.scatter(moved, made.shuffled[rows, j], s=4, c=CLASS_COLOURS[1], marker="s", linewidths=0, label="dirty")
+        moved, y_moved = dirty.data.x[rows, j].numpy(), made.shuffled[rows, j]
+        clean = made.x[:, j], made.shuffled[:, j], style("clean"), 1
+        for label, (x, y, look, size) in {"clean": clean, "dirty": (moved, y_moved, style("noise"), 4)}.items():
+            ax.scatter(x, y, s=size, c=look.colour, marker=look.marker, linewidths=0, label=label)
         ax.set_title(column_names[j], fontsize=9)
     for ax in axes[n_columns:]:
         ax.remove()
@@ -69,7 +73,7 @@ def plot_columns(made: Construction, dirty: Dirty, *, column_names: Sequence[str
 
 
 def draw_digits(axes: Sequence[Axes], dirty: Dirty, rows: Tensor) -> str:
-    """Show pictures with their labels, those whose label is wrong in vermilion with the true class.
+    """Show pictures with their labels, those whose label is wrong in colour and with the true class.
 
     Args:
         axes: one for each picture.
@@ -80,12 +84,9 @@ def draw_digits(axes: Sequence[Axes], dirty: Dirty, rows: Tensor) -> str:
         What is shown, in words.
     """
     for ax, row in zip(axes, rows.tolist(), strict=True):
-        ax.imshow(dirty.data.x[row, 0].numpy(), cmap="gray_r")
-        ax.set(xticks=[], yticks=[])
         given, true, wrong = int(dirty.data.y[row]), int(dirty.clean.y[row]), bool(dirty.rows[row])
-        ax.set_title(
-            f"{given}, truly {true}" if wrong else f"{given}", fontsize=8, color="#B34700" if wrong else "black"
-        )
+        title = f"{given}, truly {true}" if wrong else f"{given}"
+        draw_digit(ax, dirty.data.x[row], title, colour=style("memorised").colour if wrong else "black")
     n_wrong = int(dirty.rows[rows].sum())
     return f"the labels of {n_wrong} of the {len(rows)} most suspicious digits are wrong"
 
@@ -113,10 +114,9 @@ def draw_curves(ax: Axes, curves: Mapping[str, Tensor]) -> None:
 
     Args:
         ax: where to draw.
-        curves: by a name of `CURVE_STYLES` a share for each epoch, ``[n_epochs]``.
+        curves: by name a share for each epoch, ``[n_epochs]``.
     """
     for name, curve in curves.items():
-        colour, marker = CURVE_STYLES[name]
-        ax.plot(range(1, len(curve) + 1), curve, color=colour, marker=marker, markersize=4, label=name)
+        ax.plot(range(1, len(curve) + 1), curve, **style(name).options(), markersize=4, label=display(name))
     ax.set(ylim=(-0.03, 1.03), xlabel="epoch")
     ax.legend(frameon=False, fontsize=8, loc="center right")

@@ -2,27 +2,46 @@
 
 from __future__ import annotations
 
-import matplotlib as mpl
+from typing import Any
+
 import numpy as np
 import torch
 from matplotlib.axes import Axes
+from matplotlib.colors import to_rgb
 from torch import Tensor
 
 from helpers.datasets.dataset import Dataset
-from helpers.figures.picture import CLASS_COLOURS, CLASS_MARKERS
+from helpers.figures.styles import CLASS_MARKERS, class_colours
 from helpers.models.ensemble import Ensemble
+
+Box = tuple[float, float, float, float]
 
 
 def draw_spirals(ax: Axes, data: Dataset, *, size: float = 4) -> None:
     """Scatter the first two coordinates of the points, each class with its colour and marker."""
-    for label, (colour, marker) in enumerate(zip(CLASS_COLOURS, CLASS_MARKERS, strict=True)):
-        points = data.x[data.y == label]
+    for label, colour in enumerate(class_colours(int(data.y.max()) + 1)):
+        points, marker = data.x[data.y == label], CLASS_MARKERS[label % len(CLASS_MARKERS)]
         ax.scatter(points[:, 0], points[:, 1], s=size, c=colour, marker=marker, linewidths=0, label=f"class {label}")
     ax.set_aspect("equal")
 
 
+def draw_line(ax: Axes, w: Tensor, b: float, **options: Any) -> None:
+    """Draw the line w · p + b = 0 of the plane across all that the axes may come to show.
+
+    Args:
+        ax: where to draw.
+        w: normal of the line, ``[2]``.
+        b: offset.
+        **options: see ``ax.axline``.
+    """
+    w = w.detach().double()
+    foot = -b * w / w.square().sum()
+    (u, v), (along_u, along_v) = foot.tolist(), (torch.stack([-w[1], w[0]]) / w.norm()).tolist()
+    ax.axline((u, v), (u + along_u, v + along_v), **options)
+
+
 def draw_mapping(
-    ax: Axes, points: Tensor, y: Tensor, *, separator: tuple[Tensor, float] | None = None, reach: float | None = None
+    ax: Axes, points: Tensor, y: Tensor, *, separator: tuple[Tensor, float] | None = None, limit: float | None = None
 ) -> None:
     """Show where a layer of two neurons sends the points of each class.
 
@@ -31,18 +50,15 @@ def draw_mapping(
         points: ``[n_points, 2]``.
         y: their classes, ``[n_points]``.
         separator: (w, b) of the line w·p + b = 0 at which the output layer is undecided.
-        reach: largest coordinate in the picture; by default a little more than that of the points. Where no point has
+        limit: largest coordinate in the picture; by default a little more than that of the points. Where no point has
             a negative coordinate to speak of, as behind a ReLU, the picture shows one quadrant.
     """
-    reach = reach or 1.1 * max(float(points.abs().max()), 1e-6)
+    limit = limit or 1.1 * max(float(points.abs().max()), 1e-6)
     if separator is not None:
-        w, b = separator[0].double(), separator[1]
-        foot, along = -b * w / w.square().sum(), torch.stack([-w[1], w[0]]) / w.norm()
-        ends = torch.stack([foot - 4 * reach * along, foot + 4 * reach * along])
-        ax.plot(ends[:, 0], ends[:, 1], color="black", linewidth=0.8)
+        draw_line(ax, *separator, color="black", linewidth=0.8)
     draw_spirals(ax, Dataset(points, y), size=3)
-    low = -reach if float(points.min()) < -0.1 * reach else -0.1 * reach
-    ax.set(xlim=(low, reach), ylim=(low, reach), xticks=[], yticks=[])
+    low = -limit if float(points.min()) < -0.1 * limit else -0.1 * limit
+    ax.set(xlim=(low, limit), ylim=(low, limit), xticks=[], yticks=[])
 
 
 def draw_matrix(ax: Axes, weight: Tensor, *, numbers: bool = False) -> None:
@@ -64,29 +80,64 @@ def draw_matrix(ax: Axes, weight: Tensor, *, numbers: bool = False) -> None:
     ax.figure.colorbar(image, ax=ax, shrink=0.8, label="weight")
 
 
-def draw_regions(ax: Axes, ensemble: Ensemble, member: int, data: Dataset, *, n_pixels: int = 120) -> None:
-    """Show a member's probability of class 1 over the plane, with the points of a data set.
+def draw_digit(ax: Axes, pixels: Tensor, title: str, *, colour: str = "black") -> None:
+    """Show one square image of so many pixels in grey, dark ink on white paper, with a title of a colour."""
+    side = round(pixels.numel() ** 0.5)
+    ax.imshow(pixels.view(side, side).numpy(), cmap="gray_r")
+    ax.set_title(title, fontsize=8, color=colour)
+    ax.set(xticks=[], yticks=[])
+
+
+def draw_regions(
+    ax: Axes,
+    ensemble: Ensemble,
+    member: int,
+    data: Dataset,
+    *,
+    box: Box | None = None,
+    n_pixels: int = 120,
+    size: float = 1.5,
+) -> None:
+    """Show a member's decisions in a box of the plane, with the points of a data set.
+
+    Each pixel has the colour of its most probable class, the paler the less it is preferred: with p the largest of k
+    probabilities, white where p = 1/k, full where p = 1. Black lines part the classes.
 
     Args:
         ax: where to draw.
-        ensemble: networks with two inputs and two outputs.
+        ensemble: networks with two inputs and an output for each class, or one output for two classes.
         member: which of them.
         data: points in the plane.
+        box: left, right, lower and upper end of the picture; by default a square around the origin that holds all
+            points.
         n_pixels: resolution of each side.
+        size: of a point.
+
+    Raises:
+        ValueError: the networks have another number of inputs.
     """
-    reach = 1.1 * float(data.x.abs().max())
-    line = torch.linspace(-reach, reach, n_pixels)
-    v, u = torch.meshgrid(line, line, indexing="ij")
+    if ensemble.layer_sizes[0] != 2:
+        raise ValueError(f"ensemble must have 2 inputs to be drawn in the plane, got {ensemble.layer_sizes[0]}.")
+    limit = 1.1 * float(data.x.abs().max())
+    box = box or (-limit, limit, -limit, limit)
+    v, u = torch.meshgrid(torch.linspace(*box[2:], n_pixels), torch.linspace(*box[:2], n_pixels), indexing="ij")
     with torch.no_grad():
-        logits = ensemble.select([member])(torch.stack([u.flatten(), v.flatten()], dim=1))[0]
-    probability = logits.softmax(dim=1)[:, 1].view(n_pixels, n_pixels).numpy()
-    colours = mpl.colors.LinearSegmentedColormap.from_list("classes", [CLASS_COLOURS[0], "white", CLASS_COLOURS[1]])
-    box = (-reach, reach, -reach, reach)
-    ax.imshow(probability, extent=box, origin="lower", cmap=colours, vmin=0, vmax=1, alpha=0.45)
-    ax.contour(probability, [0.5], extent=box, colors="black", linewidths=0.8)
-    draw_spirals(ax, data, size=1.5)
-    ax.set_xticks([])
-    ax.set_yticks([])
+        logits = ensemble.select([member])(torch.stack([u.flatten(), v.flatten()], dim=1))[0].double()
+    if logits.shape[1] == 1:
+        logits = torch.cat([torch.zeros_like(logits), logits], dim=1)
+    probability = logits.softmax(dim=1).view(n_pixels, n_pixels, -1)
+    n_classes = probability.shape[2]
+    highest, chosen = probability.max(dim=2)
+    strength = 0.45 * (n_classes * highest - 1).numpy()[..., None] / (n_classes - 1)
+    colours = np.array([to_rgb(colour) for colour in class_colours(n_classes)])
+    ax.imshow(1 - strength * (1 - colours[chosen.numpy()]), extent=box, origin="lower", interpolation="bilinear")
+    for label in range(1, n_classes):
+        others = torch.cat([probability[..., :label], probability[..., label + 1 :]], dim=2).max(dim=2).values
+        lead = probability[..., label] - others
+        if lead.min() < 0 < lead.max():
+            ax.contour(lead.numpy(), [0.0], extent=box, colors="black", linewidths=0.8)
+    draw_spirals(ax, data, size=size)
+    ax.set(xlim=box[:2], ylim=box[2:], xticks=[], yticks=[])
 
 
 def draw_eigenvalues(ax: Axes, values: Tensor, *, radius: float | None = None) -> None:
@@ -100,5 +151,5 @@ def draw_eigenvalues(ax: Axes, values: Tensor, *, radius: float | None = None) -
     turn = np.linspace(0, 2 * np.pi, 200)
     ax.plot(np.cos(turn), np.sin(turn), color="0.6", linewidth=0.8)
     ax.scatter(values.real, values.imag, s=12, c="#009E73", edgecolors="black", linewidths=0.3)
-    reach = radius or 1.15 * max(1.0, float(values.abs().max()))
-    ax.set(xlim=(-reach, reach), ylim=(-reach, reach), aspect="equal", xlabel="Re λ", ylabel="Im λ")
+    limit = radius or 1.15 * max(1.0, float(values.abs().max()))
+    ax.set(xlim=(-limit, limit), ylim=(-limit, limit), aspect="equal", xlabel="Re λ", ylabel="Im λ")

@@ -1,246 +1,222 @@
-"""Figures. They draw what they are given; none of them trains or measures a network."""
+"""The two plots of labelled results: lines over one dimension, and dots with intervals in rows."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from itertools import product
+from typing import Any
 
 import numpy as np
 import xarray as xr
+from matplotlib.lines import Line2D
+from numpy.typing import ArrayLike, NDArray
 
-from helpers.evidence.intervals import Interval, interval_over
-from helpers.figures.picture import (
-    CLASS_COLOURS,
-    CURVE_STYLES,
-    CYCLE,
-    LINE_COLOURS,
-    STYLES,
-    Picture,
-    layer_colours,
-    new_figure,
+from helpers.evidence.intervals import Interval, bootstrap_interval, interval_over
+from helpers.figures.panels import (
+    SCALE_NAME,
+    STUDY,
+    Reported,
+    Scale,
+    as_array,
+    between,
+    chosen,
+    complete,
+    draw_legend,
+    draw_marks,
+    listed,
+    name_axes,
+    new_panels,
+    sentence,
+    set_scale,
 )
+from helpers.figures.picture import Picture
+from helpers.figures.styles import style, styles
+from helpers.names import caption, display
 
-
-def plot_over(
-    values: xr.DataArray,
-    along: str,
-    *,
-    panels: str = "activation",
-    lines: str = "layer",
-    label: str,
-    height: float = 3.2,
-) -> Picture:
-    """Plot one line for each layer, mean over seeds with its 95 % interval, one panel for each activation.
-
-    Args:
-        values: dimensions ``along``, ``panels``, ``lines`` and ``seed``.
-        along: dimension of the horizontal axis.
-        panels: dimension that gets a panel for each entry.
-        lines: dimension that gets a line for each entry.
-        label: name of the vertical axis.
-        height: of one row of panels, inches.
-
-    Returns:
-        The figure; its description gives each line's first and last mean.
-
-    Raises:
-        ValueError: the dimensions are others.
-    """
-    if set(values.dims) != {along, panels, lines, "seed"}:
-        raise ValueError(f"values must have dimensions {along}, {panels}, {lines} and seed, got {values.dims}.")
-    names = values[panels].values
-    n_columns = min(len(names), 5)
-    n_rows = -(-len(names) // n_columns)
-    width = 4.0 if n_columns < 3 else 2.6
-    figure, axes = new_figure(n_rows, n_columns, width=width * n_columns, height=height * n_rows)
-    # A layer has a place in an order, and a colour that tells it; other lines have one of their own.
-    ordered = lines == "layer"
-    colours = layer_colours(values.sizes[lines]) if ordered else LINE_COLOURS
-    prefix = "L" if ordered else ""
-    bands = interval_over(values)
-    for ax, name in zip(axes, names, strict=False):
-        ax.sharey(axes[0])
-        for colour, line in zip(colours, values[lines].values, strict=ordered):
-            band = bands.sel({panels: name, lines: line})
-            ax.plot(band[along], band["mean"], color=colour, marker="o", markersize=3, label=f"{prefix}{line}")
-            ax.fill_between(band[along], band["low"], band["high"], color=colour, alpha=0.25, linewidth=0)
-        ax.set_title(str(name))
-        ax.set_xlabel(along)
-        ax.set_xticks(values[along].values, [f"{value:g}" for value in values[along].values])
-    for ax in axes[len(names) :]:
-        ax.remove()
-    axes[0].set_ylabel(label)
-    axes[0].legend(frameon=False, fontsize=8)
-    ends = values[along].values[[0, -1]]
-    words = [f"{label} over {along}, means over seeds at {ends[0]} and {ends[1]}."]
-    for name in names:
-        first, last = (bands["mean"].sel({panels: name, along: end}) for end in ends)
-        ends_of_lines = zip(values[lines].values, first.values, last.values, strict=True)
-        words.append(f"{name}: " + ", ".join(f"{prefix}{k} {a:.3g} and {b:.3g}" for k, a, b in ends_of_lines) + ".")
-    figure.description = " ".join(words)
-    return figure
-
-
-def plot_intervals(intervals: Mapping[str, Interval], *, label: str, mark: float | None = None) -> Picture:
-    """Plot one mean with its interval a row.
-
-    Args:
-        intervals: by name, first row on top.
-        label: name of the horizontal axis.
-        mark: a value to compare with, drawn as a line.
-
-    Returns:
-        The figure; its description gives every interval.
-    """
-    figure, (ax,) = new_figure(1, 1, width=6.0, height=0.8 + 0.28 * len(intervals))
-    rows = range(len(intervals))
-    means = np.array([interval.mean for interval in intervals.values()])
-    ends = np.array([[i.mean - i.low, i.high - i.mean] for i in intervals.values()]).T
-    ax.errorbar(means, rows, xerr=ends, fmt="o", color=LINE_COLOURS[0], capsize=3, markersize=5)
-    if mark is not None:
-        ax.axvline(mark, color="0.5", linewidth=0.8, linestyle="--")
-    ax.set_yticks(rows, list(intervals))
-    ax.set_xlabel(label)
-    ax.invert_yaxis()
-    listed = "; ".join(f"{name} {interval:.2f}" for name, interval in intervals.items())
-    figure.description = f"{label}, means and 95 % intervals: {listed}."
-    return figure
-
-
-def plot_against_reported(
-    values: xr.DataArray, reported: Mapping[int, Sequence[float]], entanglements: Sequence[float], *, label: str
-) -> Picture:
-    """Plot ours (mean and 95 % interval over seeds) beside a study's single numbers, one panel a layer.
-
-    Args:
-        values: dimensions entanglement, layer and seed.
-        reported: for each layer the study's numbers, in the order of ``entanglements``.
-        entanglements: of the study's numbers.
-        label: name of the vertical axis.
-
-    Returns:
-        The figure; its description gives both for each layer at the last entanglement.
-    """
-    figure, axes = new_figure(1, len(reported), width=2.3 * len(reported), height=3.0)
-    bands, words = interval_over(values), [f"{label} at entanglement {entanglements[-1]}."]
-    for ax, (layer, numbers) in zip(axes, reported.items(), strict=True):
-        ax.sharey(axes[0])
-        band = bands.sel(layer=layer)
-        errors = [band["mean"] - band["low"], band["high"] - band["mean"]]
-        ax.errorbar(
-            band["entanglement"],
-            band["mean"],
-            errors,
-            color=CLASS_COLOURS[0],
-            marker="o",
-            capsize=2,
-            label="ours",
-        )
-        ax.plot(entanglements, numbers, color=CLASS_COLOURS[1], marker="s", linestyle="--", label="study")
-        ax.set(title=f"L{layer}", xlabel="entanglement", xticks=entanglements)
-        words.append(f"L{layer}: ours {float(band['mean'][-1]):.3g}, the study's {numbers[-1]:.3g}.")
-    axes[0].set_ylabel(label)
-    axes[0].legend(frameon=False, fontsize=8)
-    figure.description = " ".join(words)
-    return figure
-
-
-def _style(name: object, number: int) -> tuple[str, str]:
-    return STYLES.get(str(name)) or CURVE_STYLES.get(str(name)) or CYCLE[number % len(CYCLE)]
+# With no more seeds than these each is drawn: an interval of so few says little.
+FEW_SEEDS = 5
 
 
 def plot_lines(
     values: xr.DataArray,
-    along: str,
+    over: str,
     *,
-    lines: str = "activation",
+    lines: str | None = None,
     panels: str | None = None,
     label: str,
-    axis: str = "",
+    axis: str | None = None,
+    at: xr.DataArray | None = None,
+    scale: Scale = "linear",
+    span: tuple[float, float] | None = None,
+    percent: bool = False,
+    reported: Reported | None = None,
+    marks: Mapping[str, float] | None = None,
+    tell: Sequence[float] | None = None,
 ) -> Picture:
-    """Plot means over seeds with 95 % intervals as bands, one line for each entry of a dimension.
+    """Plot means over seeds along one dimension: of few seeds with each of them, of more with 95 % intervals as bands.
+
+    Each name has its colour, marker and line in every figure (`styles.style`); numbers, such as layers and
+    entanglements, go from dark to light. Entries without any value are left out.
 
     Args:
-        values: dimensions ``along``, ``lines``, ``seed`` and, if given, ``panels``.
-        along: dimension of the horizontal axis.
+        values: dimensions ``over``, ``lines``, ``panels`` and seed; the last three where there are such.
+        over: dimension of the horizontal axis, whose entries are numbers.
         lines: dimension that gets a line for each entry.
         panels: dimension that gets a panel for each entry.
         label: name of the vertical axis.
         axis: name of the horizontal axis, if not that of the dimension.
+        at: places on the horizontal axis where they are not the entries of ``over``, of the same dimensions as the
+            values; means over seeds are taken of both.
+        scale: of the horizontal axis; ``"symlog"`` is logarithmic from 1 on.
+        span: ends of the horizontal axis, if not those of the places.
+        percent: show values, reported numbers and marks times 100, and say so in the label.
+        reported: a study's numbers to draw beside them, by panel, line and place.
+        marks: heights of lines to draw across, by name.
+        tell: places whose means the description gives; by default the first and the last.
 
     Returns:
-        The figure; its description gives the last mean of every line.
+        The figure; its description gives means of every line.
 
     Raises:
-        ValueError: the dimensions are others.
+        ValueError: the dimensions are others, or there is no such scale.
     """
-    _check(values, {along, lines, "seed"} | ({panels} if panels else set()))
-    names = values[panels].values if panels else [""]
-    figure, axes = new_figure(1, len(names), width=max(5.2, min(3.6 * len(names), 10.5)), height=3.4)
-    bands = interval_over(values)
-    words = [f"{label} over {axis or along}; means over seeds at {values[along].values[-1]:.4g}."]
-    for ax, panel in zip(axes, names, strict=True):
-        ax.sharey(axes[0])
-        chosen = bands.sel({panels: panel}) if panels else bands
-        for number, name in enumerate(values[lines].values):
-            band = chosen.sel({lines: name})
-            colour, marker = _style(name, number)
-            ax.plot(band[along], band["mean"], color=colour, marker=marker, markersize=4, label=str(name))
-            ax.fill_between(band[along], band["low"], band["high"], color=colour, alpha=0.15, linewidth=0)
-        ax.set(title=str(panel), xlabel=axis or along)
-        ends = ", ".join(f"{name} {float(chosen['mean'].sel({lines: name})[-1]):.3g}" for name in values[lines].values)
-        words.append(f"{panel}: {ends}." if panels else f"{ends}.")
-    axes[0].set_ylabel(label)
-    axes[-1].legend(frameon=False, fontsize=8, loc="center left", bbox_to_anchor=(1.0, 0.5))
+    SCALE_NAME("scale", scale)
+    dims, factor = [dim for dim in (panels, lines, over) if dim], 100 if percent else 1
+    label, axis = f"{label}, %" if percent else label, axis or display(over)
+    values = factor * complete(values, dims).sortby(over)
+    theirs = None if reported is None else factor * as_array(reported, dims)
+    places = (values[over] if at is None else complete(at, dims).mean("seed").sortby(over)).astype(float)
+    n_seeds, shown = values.sizes["seed"], list(values[panels].values) if panels else [None]
+    means = interval_over(values) if n_seeds > 1 else xr.Dataset({"mean": values.isel(seed=0)})
+    entries = list(values[lines].values) if lines else []
+    looks = dict(zip(entries, styles(entries), strict=True))
+    told = [float(places.min()), float(places.max())] if tell is None else tell
+    words = [f"{label} over {axis} at {listed(told)}, " + ("means over seeds." if n_seeds > 1 else "one seed.")]
+    beside = bool(lines or marks or theirs is not None)
+    figure, axes = new_panels(shown, panels, height=3.2 if len(shown) < 5 else 2.4, legend=beside)
+    others: dict[str, Line2D] = {}
+    for panel, ax in axes.items():
+        parts = []
+        others |= draw_marks(ax.axhline, marks, factor)
+        # A line that later ones cover stays visible as their rim.
+        for entry, weight in zip(entries or [None], np.linspace(1.4, 1, max(len(entries), 1)), strict=True):
+            where, look = {panels: panel, lines: entry}, looks.get(entry) or style(panel)
+            x, line = chosen(places, where), chosen(means, where)
+            every = -(-len(x) // 12)
+            start = entries.index(entry) % every if entries else 0
+            options = look.options() | {"linewidth": 1.6 * weight, "markersize": 4.5 * weight}
+            (ours,) = ax.plot(x, line["mean"], markevery=(start, every), zorder=2.5, **options)
+            if n_seeds > FEW_SEEDS:
+                ax.fill_between(x, line["low"], line["high"], color=look.colour, alpha=0.15, linewidth=0)
+            elif n_seeds > 1:
+                each = chosen(values, where).transpose(over, "seed")
+                ax.plot(x, each, color=look.colour, linestyle=look.line, linewidth=0.6, alpha=0.5)
+            part = [caption(lines, entry)] if lines else []
+            part.append(listed(between(told, x, line["mean"])))
+            if theirs is not None and len(numbers := chosen(theirs, where).dropna(over)):
+                (others["study"],) = ax.plot(numbers[over], numbers, **STUDY.options() | {"color": look.colour})
+                part.append(f"(study {listed(between(told, numbers[over], numbers))})")
+                others = others if lines else {"ours": ours} | others
+            parts.append(" ".join(part))
+        words.append(sentence(panels, panel, parts))
+    first = axes[shown[0]]
+    set_scale(first, scale, np.unique(places) if at is None else None)
+    if span is not None:
+        first.set_xlim(span)
+    name_axes(axes.values(), axis, label)
+    draw_legend(figure, lines, {entry: Line2D([], [], **look.options()) for entry, look in looks.items()}, others)
     figure.description = " ".join(words)
     return figure
 
 
 def plot_dots(
-    values: xr.DataArray, *, dots: str, panels: str | None = None, label: str, lines: Mapping[str, float] | None = None
+    values: xr.DataArray | Mapping[str, Interval],
+    rows: str = "row",
+    *,
+    dots: str | None = None,
+    panels: str | None = None,
+    label: str,
+    interval: Callable[[ArrayLike], Interval] = bootstrap_interval,
+    percent: bool = False,
+    reported: Reported | None = None,
+    marks: Mapping[str, float] | None = None,
 ) -> Picture:
-    """Plot means over seeds with 95 % intervals, activations side by side, a dot for each entry of a dimension.
+    """Plot means over seeds as dots with their intervals, a row for each entry; of few seeds each of them as well.
+
+    Styles are those of `plot_lines`: of the dots where a row has several, else of the rows. Entries without any value
+    are left out.
 
     Args:
-        values: dimensions activation, ``dots``, ``seed`` and, if given, ``panels``.
-        dots: dimension that gets a dot for each entry.
+        values: dimensions ``rows``, ``dots``, ``panels`` and seed, of which ``dots`` and ``panels`` may be missing; or
+            intervals by the names of the rows.
+        rows: dimension that gets a row for each entry, the first on top.
+        dots: dimension that gets a dot in each row for each entry.
         panels: dimension that gets a panel for each entry.
-        label: name of the vertical axis.
-        lines: horizontal lines to draw across, by name.
+        label: name of the horizontal axis.
+        interval: what to make of the values of all seeds, from `helpers.evidence`.
+        percent: show values, reported numbers and marks times 100, and say so in the label.
+        reported: a study's numbers to draw beside them, by panel, row and dot.
+        marks: places of lines to draw across, by name.
 
     Returns:
-        The figure; its description gives the mean of every dot.
+        The figure; its description gives every interval.
 
     Raises:
         ValueError: the dimensions are others.
     """
-    _check(values, {"activation", dots, "seed"} | ({panels} if panels else set()))
-    names = values[panels].values if panels else [""]
-    figure, axes = new_figure(1, len(names), width=max(6.0, 4.6 * len(names)), height=3.6)
-    bands, activations, entries = interval_over(values), values["activation"].values, values[dots].values
-    words = [f"{label}, means over seeds."]
-    for ax, panel in zip(axes, names, strict=True):
-        ax.sharey(axes[0])
-        chosen = bands.sel({panels: panel}) if panels else bands
-        for number, entry in enumerate(entries):
-            band = chosen.sel({dots: entry}).transpose("activation")
-            place = np.arange(len(activations)) + 0.6 * ((number + 0.5) / len(entries) - 0.5)
-            colour, marker = _style(entry, number)
-            errors = [band["mean"] - band["low"], band["high"] - band["mean"]]
-            ax.errorbar(place, band["mean"], errors, color=colour, marker=marker, linestyle="", capsize=2, label=entry)
-            told = ", ".join(f"{name} {float(m):.3g}" for name, m in zip(activations, band["mean"], strict=True))
-            words.append(f"{panel} {entry}: {told}.".strip())
-        for name, height in (lines or {}).items():
-            ax.axhline(height, color="0.4", linestyle="--", linewidth=1)
-            ax.annotate(name, (0, height), xycoords=("axes fraction", "data"), fontsize=8, va="bottom", color="0.25")
-            words.append(f"Across lies {name}, {height:.3g}.")
-        ax.set_title(str(panel))
-        ax.set_xticks(range(len(activations)), activations, rotation=30, ha="right")
-    axes[0].set_ylabel(label)
-    axes[-1].legend(frameon=False, fontsize=8, loc="center left", bbox_to_anchor=(1.0, 0.5))
-    figure.description = " ".join(words)
+    factor, label = (100, f"{label}, %") if percent else (1, label)
+    cells = _cells(values, (panels, rows, dots), interval)
+    entries, names, of_row = (list(dict.fromkeys(key[k] for key in cells)) for k in range(3))
+    looks = dict(zip(of_row, styles(of_row), strict=True)) if dots else {}
+    theirs = None if reported is None else factor * as_array(reported, [dim for dim in (panels, rows) if dim])
+    height = 0.8 + len(names) * max(0.28, 0.15 * len(of_row))
+    figure, axes = new_panels(entries, panels, height=height, legend=bool(dots or marks or reported is not None))
+    told: dict[Any, dict[Any, list[str]]] = {panel: {name: [] for name in names} for panel in entries}
+    for (panel, name, entry), (cell, each) in cells.items():
+        mean, low, high = (factor * value for value in (cell.mean, cell.low, cell.high))
+        ax, look = axes[panel], looks.get(entry) or style(name)
+        y = names.index(name) + 0.8 * ((of_row.index(entry) + 0.5) / len(of_row) - 0.5)
+        options = look.options() | {"linestyle": "", "markersize": 5, "capsize": 2}
+        ax.errorbar(mean, y, xerr=[[mean - low], [high - mean]], **options)
+        if 1 < len(each) <= FEW_SEEDS:
+            ax.plot(factor * each, [y] * len(each), ".", color=look.colour, alpha=0.5, markersize=4)
+        words = f"{Interval(mean, low, high, cell.n):.3g}"
+        told[panel][name].append(f"{caption(dots, entry)} {words}" if dots else words)
+    others: dict[str, Line2D] = {}
+    description = [f"{label}, means with 95 % intervals."]
+    for panel, ax in axes.items():
+        others |= draw_marks(ax.axvline, marks, factor)
+        for row, name in enumerate(names):
+            if dots and row % 2:
+                ax.axhspan(row - 0.5, row + 0.5, color="0.95", zorder=0)
+            if theirs is not None and (number := float(chosen(theirs, {panels: panel, rows: name}))) == number:
+                ax.plot([number, number], [row - 0.4, row + 0.4], color="black", linewidth=2)
+                others["study"] = Line2D(
+                    [], [], color="black", marker="|", markersize=14, markeredgewidth=2, linestyle=""
+                )
+                told[panel][name].append(f"study {number:.3g}")
+        parts = [f"{caption(rows, name)} {', '.join(words)}" for name, words in told[panel].items()]
+        description.append(sentence(panels, panel, parts, mark=";"))
+    first = axes[entries[0]]
+    first.set_yticks(range(len(names)), [caption(rows, name) for name in names])
+    first.set_ylim(len(names) - 0.5, -0.5)
+    name_axes(axes.values(), label, "")
+    handles = {entry: Line2D([], [], **look.options() | {"linestyle": ""}) for entry, look in looks.items()}
+    draw_legend(figure, dots, handles, others)
+    figure.description = " ".join(description)
     return figure
 
 
-def _check(values: xr.DataArray, wanted: set[str]) -> None:
-    if set(values.dims) != wanted:
-        raise ValueError(f"values must have dimensions {', '.join(sorted(wanted))}, got {values.dims}.")
+def _cells(
+    values: xr.DataArray | Mapping[str, Interval], dims: Sequence[str | None], interval: Callable[[ArrayLike], Interval]
+) -> dict[tuple[Any, ...], tuple[Interval, NDArray[Any]]]:
+    """The interval and the values of all seeds by panel, row and dot, where there are values."""
+    if isinstance(values, Mapping):
+        return {(None, name, None): (cell, np.empty(0)) for name, cell in values.items()}
+    values = complete(values, [dim for dim in dims if dim])
+    cells = {}
+    for key in product(*(list(values[dim].values) if dim else [None] for dim in dims)):
+        each = chosen(values, dict(zip(dims, key, strict=True))).dropna("seed").values
+        if len(each):
+            cells[key] = (interval(each) if len(each) > 1 else Interval(each[0], each[0], each[0], 1), each)
+    return cells

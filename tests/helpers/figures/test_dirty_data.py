@@ -3,39 +3,18 @@
 import numpy as np
 import pytest
 import torch
-import xarray as xr
 
 from helpers.datasets.corruption import LabelNoise, Noise
 from helpers.datasets.dataset import Dataset
 from helpers.datasets.multivariate import multivariate, toy_table
 from helpers.figures.dirty_data import draw_curves, draw_digits, plot_columns, plot_steps, plot_suspects
-from helpers.figures.picture import CURVE_STYLES, STYLES, new_figure
-from helpers.figures.plots import plot_dots, plot_lines
-from helpers.models.activations import ACTIVATIONS
-
-
-def values(**sizes):
-    labels = {
-        "activation": ["relu", "tanh", "elu"],
-        "dirt": ["clean", "noise"],
-        "epoch": [1, 2, 3, 4],
-        "seed": range(5),
-        "head": ["as coded", "as written"],
-    }
-    coords = {name: labels[name] for name in sizes or ("activation", "dirt", "epoch", "seed")}
-    shape = [len(entries) for entries in coords.values()]
-    return xr.DataArray(np.arange(np.prod(shape)).reshape(shape).astype(float), dims=tuple(coords), coords=coords)
+from helpers.figures.picture import new_figure
+from helpers.figures.styles import style
 
 
 def digits(n=40):
     generator = torch.Generator().manual_seed(0)
     return LabelNoise(0.3)(Dataset(torch.rand(n, 1, 8, 8, generator=generator), torch.arange(n) % 10))
-
-
-def test_every_activation_has_a_style_of_its_own():
-    assert set(STYLES) == set(ACTIVATIONS)
-    assert len(set(STYLES.values())) == len(STYLES)
-    assert len({marker for _, marker in STYLES.values()}) == len(STYLES)
 
 
 def test_steps_show_every_number_of_the_toy():
@@ -63,50 +42,6 @@ def test_columns_show_clean_and_dirty_rows(n_columns):
     assert "20%" in figure.description
 
 
-def test_lines_are_the_means():
-    data = values()
-    figure = plot_lines(data, "epoch", panels="dirt", label="error")
-    assert [ax.get_title() for ax in figure.axes] == ["clean", "noise"]
-    for ax, dirt in zip(figure.axes, ("clean", "noise"), strict=True):
-        for line, name in zip(ax.lines, data["activation"].values, strict=True):
-            np.testing.assert_allclose(line.get_ydata(), data.sel(dirt=dirt, activation=name).mean("seed"))
-            assert line.get_color() == STYLES[str(name)][0]
-    last = float(data.sel(dirt="noise", activation="elu").mean("seed")[-1])
-    assert f"elu {last:.3g}" in figure.description
-
-
-def test_lines_without_panels_and_of_other_names():
-    data = values().sel(activation="relu", drop=True)
-    figure = plot_lines(data, "epoch", lines="dirt", label="error", axis="passes")
-    (ax,) = figure.axes
-    assert ax.get_xlabel() == "passes"
-    assert len(ax.lines) == 2
-
-
-def test_dots_are_the_means_with_lines_across():
-    data = values(activation=3, dirt=2, seed=5)
-    figure = plot_dots(data, dots="dirt", label="error", lines={"floor": 4.5})
-    (ax,) = figure.axes
-    for container, dirt in zip(ax.containers, ("clean", "noise"), strict=True):
-        np.testing.assert_allclose(container.lines[0].get_ydata(orig=False), data.sel(dirt=dirt).mean("seed"))
-    assert [text.get_text() for text in ax.texts] == ["floor"]
-    assert "Across lies floor, 4.5." in figure.description
-    assert "clean: relu 2, tanh 12, elu 22." in figure.description
-
-
-def test_dots_in_panels():
-    figure = plot_dots(values(activation=3, dirt=2, head=2, seed=5), dots="dirt", panels="head", label="error")
-    assert [ax.get_title() for ax in figure.axes] == ["as coded", "as written"]
-
-
-@pytest.mark.parametrize(
-    "plot", [lambda v: plot_lines(v, "epoch", label=""), lambda v: plot_dots(v, dots="dirt", label="")]
-)
-def test_other_dimensions_are_refused(plot):
-    with pytest.raises(ValueError, match="values must have dimensions"):
-        plot(values(head=2, seed=5))
-
-
 def test_digits_are_shown_with_given_and_true_labels():
     dirty = digits()
     rows = torch.tensor([int(dirty.rows.nonzero()[0]), int((~dirty.rows).nonzero()[0])])
@@ -129,6 +64,10 @@ def test_suspects_come_in_their_order():
 
 def test_curves():
     _, (ax,) = new_figure(1, 1, width=2, height=2)
-    draw_curves(ax, {name: torch.tensor([0.1, 0.5]) for name in CURVE_STYLES})
-    assert [line.get_label() for line in ax.lines] == list(CURVE_STYLES)
+    names = ["validation accuracy", "learned", "memorised"]
+    draw_curves(ax, {name: torch.tensor([0.1, 0.5]) for name in names})
+    assert [line.get_label() for line in ax.lines] == [
+        "validation accuracy", "right labels learned", "wrong labels memorised",
+    ]  # fmt: skip
+    assert [line.get_color() for line in ax.lines] == [style(name).colour for name in names]
     assert ax.lines[0].get_xdata().tolist() == [1, 2]
