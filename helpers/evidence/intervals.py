@@ -151,8 +151,8 @@ def interquartile_mean(values: ArrayLike, *, confidence: float = 0.95, seed: int
 
     Args:
         values: one value for each seed, ``[n]``, at least 4, all finite.
-        confidence: see `bootstrap_interval`.
-        seed: see `bootstrap_interval`.
+        confidence: coverage of the interval, above 0 and below 1.
+        seed: seed of the resampling.
 
     Raises:
         ValueError: fewer than four values; otherwise as `bootstrap_interval`.

@@ -42,7 +42,7 @@ def load_report(folder: str | Path, *, quick: bool = False) -> Report:
 
     Args:
         folder: with one netCDF file for each set of results.
-        quick: whether the results are of the preset quick, see `verdicts.judge`.
+        quick: whether the results are of the preset quick, of which fewer seeds will do.
 
     Raises:
         ValueError: a file is not whole.
@@ -215,7 +215,7 @@ def reasons(report: Report, pages: Mapping[str, str]) -> str:
 
     Args:
         report: the verdicts.
-        pages: see `as_html`.
+        pages: for each chapter its address, relative to the report's page.
     """
     paragraphs = []
     for verdict in report.verdicts:

@@ -79,8 +79,8 @@ def quoted(values: xr.DataArray, digits: int | str = 2, *, scale: float = 1.0, *
 
     Args:
         values: one measure.
-        digits: see `table`.
-        scale: see `table`.
+        digits: after the point, or a format like ``.0%``.
+        scale: what to multiply by, e.g. 100 for percent.
         **where: the label of each of its dimensions but the seed.
 
     Raises:

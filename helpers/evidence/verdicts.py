@@ -127,8 +127,8 @@ def judge_all(results: Mapping[str, xr.Dataset], *, quick: bool = False) -> Verd
     """Judge every claim that these results decide, under every protocol it knows, in the order of the claims.
 
     Args:
-        results: by name, see `judge`; those that decide no claim are passed over.
-        quick: see `judge`.
+        results: labelled arrays by name; those that decide no claim are passed over.
+        quick: be content with as many seeds as the claims ask of the preset quick.
 
     Raises:
         ValueError: no claim belongs to any of the results.
