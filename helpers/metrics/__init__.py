@@ -25,7 +25,7 @@ from helpers.metrics.mappings import (
     spread,
     without_outliers,
 )
-from helpers.metrics.regions import LinearRegions, clip, linear_regions, sides, true_radii
+from helpers.metrics.regions import LinearRegions, linear_regions, true_radii
 from helpers.metrics.sensitivity import (
     Sensitivity,
     at_fraction,
@@ -57,7 +57,6 @@ __all__ = [
     "boundary_points",
     "chance_of_dead_unit",
     "chance_of_zero_gradient",
-    "clip",
     "collapsed_class",
     "constrained_accuracy",
     "dead_unit_share",
@@ -78,7 +77,6 @@ __all__ = [
     "sensitivity",
     "shape_distance",
     "share_found",
-    "sides",
     "singular_values",
     "spread",
     "suspicion",

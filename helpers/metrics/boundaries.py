@@ -15,7 +15,8 @@ from scipy.spatial import cKDTree
 from torch import Tensor
 
 from helpers.checks import Integer
-from helpers.metrics.regions import Floats, Integers, LinearRegions, clip, linear_regions, sides
+from helpers.metrics.polygons import Floats, Integers, clip, sides
+from helpers.metrics.regions import LinearRegions, linear_regions
 from helpers.models.activations import LEFT_SLOPES
 from helpers.models.ensemble import Ensemble
 

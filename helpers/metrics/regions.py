@@ -16,12 +16,10 @@ import torch
 from torch import Tensor
 
 from helpers.checks import Integer
+from helpers.metrics.polygons import Floats, Integers, centres, clip, cut, sides, values
 from helpers.models.activations import LEFT_SLOPES
 from helpers.models.ensemble import Ensemble
 from helpers.norms import NORM_NAME, NORMS, NormName
-
-Floats = npt.NDArray[np.float64]
-Integers = npt.NDArray[np.int64]
 
 # A line that comes this near to a corner, relative to the size of the rectangle, passes through it.
 TOLERANCE = 1e-12
@@ -65,7 +63,7 @@ class LinearRegions:
     @cached_property
     def centres(self) -> Floats:
         """A point inside each region, the mean of its corners, ``[n_regions, 2]``."""
-        return _centres(self.corners, self.n_corners)
+        return centres(self.corners, self.n_corners)
 
     @cached_property
     def lengths(self) -> Floats:
@@ -154,14 +152,12 @@ def linear_regions(
             near_it = np.flatnonzero(crossed[origin, neuron])  # a piece is crossed only if the whole was
             whole = origin[near_it]
             side = sides(corners[near_it], slopes[whole, neuron], offsets[whole, neuron], near)
-            corners, n_corners, parent = _cut(corners, n_corners, near_it, side)
+            corners, n_corners, parent = cut(corners, n_corners, near_it, side)
             origin = origin[parent]
             if len(corners) > most:
-                raise ValueError(
-                    f"most must allow for the regions of the network, got {most}: cut a smaller rectangle."
-                )
+                raise ValueError(f"most must allow for the network's regions, got {most}: cut a smaller rectangle.")
         slopes, offsets = slopes[origin], offsets[origin]
-        z = np.einsum("rni,ri->rn", slopes, _centres(corners, n_corners)) + offsets
+        z = np.einsum("rni,ri->rn", slopes, centres(corners, n_corners)) + offsets
         factor = np.where(z > 0, 1.0, bend)
         slopes, offsets = slopes * factor[:, :, None], offsets * factor
     segments, classes, region = _boundary(corners, n_corners, slopes, offsets, near)
@@ -182,7 +178,7 @@ def true_radii(ensemble: Ensemble, x: Tensor, y: Tensor, epsilon: float, *, norm
         ``[n_networks, n_points]``, float64: 0 where the class is wrong from the start, ∞ where it holds within ε.
 
     Raises:
-        ValueError: see `linear_regions`; or the shapes do not fit.
+        ValueError: the shapes do not fit, or the networks are none that `linear_regions` can cut.
     """
     x, y = ensemble.own(x.double(), y)
     with torch.no_grad():
@@ -191,94 +187,20 @@ def true_radii(ensemble: Ensemble, x: Tensor, y: Tensor, epsilon: float, *, norm
     for k in range(len(ensemble)):
         points = x[k].cpu().numpy()
         low, high = points.min(axis=0) - 1.001 * epsilon, points.max(axis=0) + 1.001 * epsilon
-        cut = linear_regions(ensemble, k, (low[0], high[0], low[1], high[1]))
-        distances = cut.distances(points, y[k].cpu().numpy(), norm=norm)
+        pieces = linear_regions(ensemble, k, (low[0], high[0], low[1], high[1]))
+        distances = pieces.distances(points, y[k].cpu().numpy(), norm=norm)
         radii.append(torch.from_numpy(np.where(distances <= epsilon, distances, np.inf)))
     return torch.where(right.cpu(), torch.stack(radii), 0.0)
 
 
-def _centres(corners: Floats, n_corners: Integers) -> Floats:
-    filled = np.arange(corners.shape[1]) < n_corners[:, None]
-    return np.asarray((corners * filled[:, :, None]).sum(axis=1) / n_corners[:, None])
-
-
 def _crossed(corners: Floats, slopes: Floats, offsets: Floats) -> npt.NDArray[np.bool_]:
     """Whether each of some functions changes its sign on a polygon, ``[n_regions, n_functions]``."""
-    found = np.empty(offsets.shape, dtype=np.bool_)
+    crossed = np.empty(offsets.shape, dtype=np.bool_)
     for start in range(0, len(corners), 1024):  # blocks that fit the cache
         block = slice(start, start + 1024)
         value = corners[block] @ np.swapaxes(slopes[block], 1, 2) + offsets[block, None]
-        found[block] = (value.max(axis=1) > 0) & (value.min(axis=1) < 0)
-    return found
-
-
-def _cut(corners: Floats, n_corners: Integers, some: Integers, side: Floats) -> tuple[Floats, Integers, Integers]:
-    """Cut some polygons in two, each along its own line.
-
-    Args:
-        corners: of all polygons.
-        n_corners: their numbers.
-        some: the polygons that a line may cross.
-        side: distance of their corners from it, with its sign, ``[n_some, most]``.
-
-    Returns:
-        Corners and their numbers, the cut polygons' halves in the place of the whole ones and at the end, and which
-        polygon each came from.
-    """
-    through = (side.max(axis=1) > 0) & (side.min(axis=1) < 0)
-    some, side = some[through], side[through]
-    parent = np.concatenate([np.arange(len(corners)), some])
-    if not len(some):
-        return corners, n_corners, parent
-    (left, n_left), (right, n_right) = (clip(corners[some], n_corners[some], sign * side) for sign in (1, -1))
-    width = max(left.shape[1], right.shape[1], corners.shape[1])
-    corners = np.concatenate([_widen(corners, width), _widen(right, width)])
-    corners[some] = _widen(left, width)
-    n_corners = np.concatenate([n_corners, n_right])
-    n_corners[some] = n_left
-    return corners, n_corners, parent
-
-
-def sides(corners: Floats, slope: Floats, offset: Floats, near: float) -> Floats:
-    """Distance of every corner from the line of its polygon, with its sign; 0 where it is negligible."""
-    value = np.einsum("rci,ri->rc", corners, slope) + offset[:, None]
-    steepness = np.linalg.norm(slope, axis=1)[:, None]
-    distance = value / np.where(steepness > 0, steepness, 1.0)
-    # The value's own rounding, as a distance: large where a flat function is the difference of large numbers.
-    blur = near + 1e-15 * np.abs(offset[:, None]) / np.where(steepness > 0, steepness, 1.0)
-    return np.asarray(np.where((np.abs(distance) <= blur) | (steepness == 0), 0.0, distance))
-
-
-def clip(corners: Floats, n_corners: Integers, side: Floats) -> tuple[Floats, Integers]:
-    """Keep the part of convex polygons where side ≥ 0 (Sutherland & Hodgman 1974)."""
-    n, most = side.shape
-    index = np.arange(most)
-    real = index < n_corners[:, None]
-    follower = np.where(index + 1 < n_corners[:, None], index + 1, 0)
-    next_side = np.take_along_axis(side, follower, axis=1)
-    next_corner = np.take_along_axis(corners, follower[:, :, None], axis=1)
-    crosses = real & (side * next_side < 0)
-    share = side / np.where(crosses, side - next_side, 1.0)
-    # Both halves and both neighbours of an edge meet in the same point only if it is computed from the same end.
-    first = (side > 0)[:, :, None]
-    start, stop = np.where(first, corners, next_corner), np.where(first, next_corner, corners)
-    share = np.where(side > 0, share, 1 - share)
-    cut = start + share[:, :, None] * (stop - start)
-    slots = np.stack([corners, cut], axis=2).reshape(n, 2 * most, 2)
-    kept = np.stack([real & (side >= 0), crosses], axis=2).reshape(n, 2 * most)
-    order = np.argsort(~kept, axis=1, kind="stable")
-    count = kept.sum(axis=1)
-    width = int(count.max())
-    return _repeat_last(np.take_along_axis(slots, order[:, :width, None], axis=1), count), count
-
-
-def _repeat_last(corners: Floats, n_corners: Integers) -> Floats:
-    index = np.minimum(np.arange(corners.shape[1]), n_corners[:, None] - 1)
-    return np.take_along_axis(corners, index[:, :, None], axis=1)
-
-
-def _widen(corners: Floats, width: int) -> Floats:
-    return np.pad(corners, [(0, 0), (0, width - corners.shape[1]), (0, 0)], mode="edge")
+        crossed[block] = (value.max(axis=1) > 0) & (value.min(axis=1) < 0)
+    return crossed
 
 
 def _boundary(
@@ -289,22 +211,21 @@ def _boundary(
     segments, classes, region = [np.zeros((0, 2, 2))], [np.zeros((0, 2), dtype=np.int64)], [np.zeros(0, dtype=np.int64)]
     for i in range(n_out):
         for j in range(i + 1, n_out):
-            side = sides(corners, slopes[:, i] - slopes[:, j], offsets[:, i] - offsets[:, j], near)
+            slope, offset = slopes[:, i] - slopes[:, j], offsets[:, i] - offsets[:, j]
+            side = sides(corners, slope, offset, near)
             crossed = np.flatnonzero((side.max(axis=1) > 0) & (side.min(axis=1) < 0))
             if not len(crossed):
                 continue
             # The half with i on top has two corners on the line, those where i and j tie.
             half, count = clip(corners[crossed], n_corners[crossed], side[crossed])
-            gap = np.einsum("rci,ri->rc", half, (slopes[:, i] - slopes[:, j])[crossed])
-            gap = np.abs(gap + (offsets[:, i] - offsets[:, j])[crossed, None])
+            gap = np.abs(values(half, slope[crossed], offset[crossed]))
             gap[np.arange(half.shape[1]) >= count[:, None]] = np.inf
             on_line = np.argsort(gap, axis=1, kind="stable")[:, :2]
             segment = np.take_along_axis(half, on_line[:, :, None], axis=1)
             # Where a third logit is larger there is no boundary between these two.
             start, stop = np.zeros(len(crossed)), np.ones(len(crossed))
             for k in set(range(n_out)) - {i, j}:
-                lead = np.einsum("rci,ri->rc", segment, (slopes[:, i] - slopes[:, k])[crossed])
-                lead = lead + (offsets[:, i] - offsets[:, k])[crossed, None]
+                lead = values(segment, (slopes[:, i] - slopes[:, k])[crossed], (offsets[:, i] - offsets[:, k])[crossed])
                 with np.errstate(divide="ignore", invalid="ignore"):
                     zero = lead[:, 0] / (lead[:, 0] - lead[:, 1])
                 start = np.where((lead[:, 0] < 0) & (lead[:, 1] > 0), np.maximum(start, zero), start)

@@ -17,7 +17,7 @@ from helpers.models.losses import LOSSES, Loss
 from helpers.threads import side_by_side
 
 # Members that plain PyTorch takes together.
-BLOCK = 20
+TOGETHER = 20
 # Points that are worth a thread.
 FEWEST_POINTS = 200
 
@@ -49,8 +49,8 @@ class InputGradients:
         on_cpu = weight.device.type == "cpu" and weight.dtype == torch.float32
         self.compiled = compiled and on_cpu and kernel.library() is not None
         self.parameters = ensemble.flatten().contiguous() if self.compiled else None
-        starts = range(0, 0 if self.compiled else len(ensemble), BLOCK)
-        self.blocks = [ensemble.select(slice(start, start + BLOCK)) for start in starts]
+        starts = range(0, 0 if self.compiled else len(ensemble), TOGETHER)
+        self.blocks = [ensemble.select(slice(start, start + TOGETHER)) for start in starts]
 
     def margins(self, member: Tensor, x: Tensor, y: Tensor) -> Tensor:
         """Return the logit of each point's class less the largest other, ``[n]``; arguments as in `both`."""
@@ -115,7 +115,7 @@ class InputGradients:
     def _in_pytorch(self, counts: Tensor, x: Tensor, y: Tensor, margins: Tensor, gradients: Tensor | None) -> None:
         starts = [0, *counts.cumsum(0).tolist()]
         for k, networks in enumerate(self.blocks):
-            first, last = k * BLOCK, k * BLOCK + len(networks)
+            first, last = k * TOGETHER, k * TOGETHER + len(networks)
             points = slice(starts[first], starts[last])
             if points.start < points.stop:
                 self._block(networks, counts[first:last], x, y, points, margins, gradients)

@@ -16,7 +16,7 @@ from helpers.checks import Choice
 from helpers.models.ensemble import Ensemble
 from helpers.norms import Limits, NormName
 from helpers.robustness.boxes import Bounds, Box, Region, check_outputs, region
-from helpers.robustness.relaxations import Lines, image, relax
+from helpers.robustness.relaxations import Lines, Slope, image, relax
 
 Method = Literal["interval", "linear"]
 METHOD = Choice(get_args(Method))
@@ -102,7 +102,7 @@ class Relaxed:
     Args:
         ensemble: the networks, in float64.
         where: the region.
-        rounding: see `linear_bounds`.
+        rounding: unit roundoff of the arithmetic that the bounds must also hold for.
         last: whether to bound each logit too.
 
     Attributes:
@@ -250,14 +250,14 @@ def differences(y: Tensor, n_out: int) -> Tensor:
     return eye[y][..., None, :] - eye
 
 
-def lines(ensemble: Ensemble, layer: int, bounds: Bounds, choice: str, rounding: float = ROUNDING) -> Lines:
+def lines(ensemble: Ensemble, layer: int, bounds: Bounds, choice: Slope, rounding: float = ROUNDING) -> Lines:
     """Lines around a hidden layer's activations, wide enough for the rounding of their values too.
 
     Args:
         ensemble: the networks.
         layer: the hidden layer.
         bounds: of its pre-activations, each ``[n_networks, n_points, width]``.
-        choice: see `helpers.robustness.relaxations.relax`.
+        choice: of their slopes, as `helpers.robustness.relaxations.relax` has it.
         rounding: unit roundoff of the arithmetic that the bounds must also hold for.
     """
     exact = Lines(*by_run(ensemble, layer, bounds, lambda *a: relax(*a, lines=choice)))

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from functools import cache
 from types import MappingProxyType
-from typing import NamedTuple
+from typing import Literal, NamedTuple, get_args
 
 import torch
 from torch import Tensor
@@ -13,7 +13,7 @@ from torch import Tensor
 from helpers.checks import Choice
 from helpers.models.activations import LEFT_SLOPES, activation
 
-LINES = Choice(("chord", "adaptive"))
+Slope = Literal["chord", "adaptive"]
 # Where ψ' turns (ψ'' = 0) and where ψ itself does (ψ' = 0), for the two that are not monotone though smooth: z·F(z)
 # with F(z) + F(−z) = 1, hence ψ'(z) + ψ'(−z) = 1.
 TURNS = MappingProxyType({"gelu": 2**0.5, "silu": 2.3993572805154675})
@@ -35,7 +35,7 @@ class Lines(NamedTuple):
 
 
 @torch.no_grad()
-def relax(name: str, lower: Tensor, upper: Tensor, *slope: Tensor, lines: str = "chord") -> Lines:
+def relax(name: str, lower: Tensor, upper: Tensor, *slope: Tensor, lines: Slope = "chord") -> Lines:
     """Bound an activation on intervals by two lines each.
 
     ``chord``: both lines have the slope of the chord m = (ψ(u) − ψ(l)) / (u − l), and the offsets are the smallest
@@ -59,7 +59,7 @@ def relax(name: str, lower: Tensor, upper: Tensor, *slope: Tensor, lines: str = 
     References:
         Zhang et al. (2018), CROWN, §3.3; Singh et al. (2018), DeepZ, for parallel lines.
     """
-    LINES("lines", lines)
+    Choice(get_args(Slope))("lines", lines)
     psi = activation(name)
     left = _left_slope(name, lower, slope)
     at_lower, at_upper = psi.function(lower, *slope), psi.function(upper, *slope)
@@ -130,17 +130,17 @@ def derivative_image(name: str, lower: Tensor, upper: Tensor, *slope: Tensor) ->
     """
     left = _left_slope(name, lower, slope)
     if left is not None:
-        one = torch.ones_like(left)
-        on_left, on_right = torch.where(lower <= 0, left, one), torch.where(upper >= 0, one, left)
+        right = torch.ones_like(left)
+        on_left, on_right = torch.where(lower <= 0, left, right), torch.where(upper >= 0, right, left)
         return torch.minimum(on_left, on_right), torch.maximum(on_left, on_right)
     psi = activation(name)
-    found = [psi.derivative(lower), psi.derivative(upper)]
+    ends = [psi.derivative(lower), psi.derivative(upper)]
     # ψ' is monotone between 0 and infinity for the S-shaped ones, everywhere for ELU, else up to the turns.
     turns = (-TURNS[name], TURNS[name]) if name in TURNS else () if name == "elu" else (0.0,)
-    found += [psi.derivative(torch.minimum(torch.maximum(lower, lower.new_tensor(z)), upper)) for z in turns]
-    stacked = torch.stack(found)
+    between = [psi.derivative(torch.minimum(torch.maximum(lower, lower.new_tensor(z)), upper)) for z in turns]
+    extremes = torch.stack(ends + between)
     spare = 8 * torch.finfo(lower.dtype).eps
-    return stacked.amin(0) - spare, stacked.amax(0) + spare
+    return extremes.amin(0) - spare, extremes.amax(0) + spare
 
 
 def _left_slope(name: str, like: Tensor, slope: tuple[Tensor, ...]) -> Tensor | None:

@@ -186,7 +186,7 @@ def test_a_member_is_cut_as_if_alone():
         ({"ensemble": Ensemble([2, 3, 2], ["relu"], [0], output="negated")}, "got 2, relu and negated ones"),
         ({"rectangle": (1.0, 0.0, 0.0, 1.0)}, "rectangle must be left < right"),
         ({"member": 4}, "member must be a whole number at least 0 and at most 3"),
-        ({"most": 10}, "most must allow for the regions of the network, got 10"),
+        ({"most": 10}, "most must allow for the network.s regions, got 10"),
     ],
 )
 def test_bad_input_is_named(wrong, message):

@@ -96,7 +96,7 @@ def test_no_points(compiled):
 
 @WAYS
 def test_more_members_than_a_block(compiled):
-    n = gradients.BLOCK + 3
+    n = gradients.TOGETHER + 3
     ensemble = Ensemble([2, 4, 2], ["tanh"] * n, range(n))
     member, x = torch.arange(n), torch.ones(n, 2)
     margins = InputGradients(ensemble, compiled=compiled).margins(member, x, torch.zeros(n).long())
