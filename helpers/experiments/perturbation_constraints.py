@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import product
 from types import MappingProxyType
+from typing import Any, Literal
 
 import torch
 import xarray as xr
@@ -32,8 +34,11 @@ from helpers.models.constraints import SIDES, Constraint
 from helpers.models.ensemble import Ensemble
 from helpers.models.heads import HEAD_NAME, head
 from helpers.seeding import SEED
+from helpers.training.history import History
 from helpers.training.protocol import OptimiserName, Training
 from helpers.training.train import train, training_seconds
+
+PixelsName = Literal["raw", "standardised"]
 
 # How far the affine constraints go: 0 is none of it.
 AMOUNTS = tuple(round(0.1 * k, 1) for k in range(11))
@@ -47,27 +52,27 @@ AFFINE: Mapping[str, Callable[[float], Constraint]] = MappingProxyType(
 
 
 @dataclass(frozen=True)
-class Protocol:
+class HeadProtocol:
     """How networks are trained and their values measured.
 
     Attributes:
         pixels: ``"raw"``, or ``"standardised"`` by `digits.standardise`.
         optimiser: ``"sgd"`` without momentum, or ``"adam"``.
-        scope: of the range that constraints are measured by, see `perturbation.value_span`.
+        scope: of the range that constraints are measured by, see `models.constraints.value_span`.
     """
 
-    pixels: str
+    pixels: PixelsName
     optimiser: OptimiserName
     scope: str
 
 
 # What the study's code does; the same with ranges of the layer alone; what its text says; and what one would do today.
-PROTOCOLS: Mapping[str, Protocol] = MappingProxyType(
+PROTOCOLS: Mapping[str, HeadProtocol] = MappingProxyType(
     {
-        "as coded": Protocol("raw", "sgd", "both"),
-        "own range": Protocol("raw", "sgd", "layer"),
-        "as written": Protocol("standardised", "sgd", "layer"),
-        "adam": Protocol("standardised", "adam", "layer"),
+        "as coded": HeadProtocol("raw", "sgd", "both"),
+        "own range": HeadProtocol("raw", "sgd", "layer"),
+        "as written": HeadProtocol("standardised", "sgd", "layer"),
+        "adam": HeadProtocol("standardised", "adam", "layer"),
     }
 )
 PROTOCOL_NAME = Choice(tuple(PROTOCOLS))
@@ -77,22 +82,7 @@ class TooLong(RuntimeError):
     """A run is refused because it would take hours."""
 
 
-@dataclass(frozen=True)
-class HeadSweep:
-    """Trained networks with their data and what constraints do to them.
-
-    Attributes:
-        results: see `head_results`, with the dimension training in front.
-        networks: for each protocol and head the ensemble, one member for each seed.
-        sets: for each protocol the training and the test set that its networks saw.
-    """
-
-    results: xr.Dataset
-    networks: Mapping[tuple[str, str], Ensemble]
-    sets: Mapping[str, tuple[Dataset, Dataset]]
-
-
-def head_sweep(
+def head_sweeps(
     data: tuple[Dataset, Dataset],
     *,
     protocols: Sequence[str],
@@ -100,22 +90,24 @@ def head_sweep(
     seeds: Sequence[int],
     training: Training,
     width: int = 128,
-    n_steps: int = 100,
     most_hours: float | None = None,
     device: str = "auto",
-) -> HeadSweep:
-    """Train networks with one hidden layer and constrain it.
+) -> list[Sweep]:
+    """Train networks with one hidden layer, by every protocol with every head.
 
     Args:
         data: training and test set, raw pixels.
         protocols: names from `PROTOCOLS`, none twice.
-        heads: see `perturbation.head`, none twice.
+        heads: names, see `models.heads.head`, none twice.
         seeds: at least one, none twice; a seed's networks start from the same weights under every head.
         training: epochs, batch size and learning rate; the optimiser is the protocol's.
         width: neurons in the hidden layer.
-        n_steps: steps from one end of a range to the other, at least 1.
         most_hours: refuse what would take longer than this to train without a GPU; None for no limit.
         device: see `train`.
+
+    Returns:
+        For each protocol and head a sweep, with training (the protocol) and head as axes of one entry before seed.
+        Protocols that differ in what is measured alone share their networks.
 
     Raises:
         TypeError: an argument has the wrong type.
@@ -126,124 +118,136 @@ def head_sweep(
     ListOf(HEAD_NAME)("heads", heads)
     ListOf(SEED)("seeds", seeds)
     sizes = [data[0].x.shape[1], Integer(at_least=1)("width", width), int(data[0].y.max()) + 1]
-    fractions = torch.linspace(0, 1, Integer(at_least=1)("n_steps", n_steps) + 1)
-    ways = dict.fromkeys((PROTOCOLS[name].pixels, PROTOCOLS[name].optimiser) for name in protocols)
     standardised = standardise(*data)
     sets = {"raw": data, "standardised": (standardised[0], standardised[1])}
-    rules = {way: replace(training, optimiser=way[1], momentum=0.0) for way in ways}
+    ways = {
+        (rule.pixels, rule.optimiser): (sets[rule.pixels][0], replace(training, optimiser=rule.optimiser, momentum=0.0))
+        for rule in (PROTOCOLS[name] for name in protocols)
+    }
     if most_hours is not None and not (device != "cpu" and torch.cuda.is_available()):
-        hours = _hours(sizes, sets, rules, len(heads) * len(seeds))
+        hours = _hours(sizes, ways.values(), len(heads) * len(seeds))
         if hours > Real(above=0)("most_hours", most_hours):
             raise TooLong(
                 f"Training {len(ways) * len(heads) * len(seeds)} networks would take about {hours:.1f} hours without "
                 f"a GPU, more than most_hours = {most_hours:g}: use a machine that has one, or allow more."
             )
-    trained = {
-        (way, name): _train_head(name, sizes, seeds, sets[way[0]][0], rules[way], device)
-        for way in ways
-        for name in heads
+    histories = {
+        (way, name): _train_head(name, sizes, seeds, *how, device) for way, how in ways.items() for name in heads
     }
-    parts: list[xr.Dataset] = []
-    networks: dict[tuple[str, str], Ensemble] = {}
-    for protocol in protocols:
+    sweeps = []
+    for protocol, name in product(protocols, heads):
         rule = PROTOCOLS[protocol]
-        own = {name: trained[(rule.pixels, rule.optimiser), name] for name in heads}
-        networks |= {(protocol, name): ensemble for name, ensemble in own.items()}
-        parts.append(head_results(own, sets[rule.pixels], fractions, scope=rule.scope))
-    results = xr.concat(parts, xr.Variable("training", list(protocols)))
-    return HeadSweep(results, networks, {name: sets[PROTOCOLS[name].pixels] for name in protocols})
+        own = {key: [part] * len(seeds) for key, part in zip(("train", "test"), sets[rule.pixels], strict=True)}
+        sweep = Sweep({"seed": list(seeds)}, histories[(rule.pixels, rule.optimiser), name], own)
+        sweeps.append(sweep.with_axes(training=protocol, head=name))
+    return sweeps
 
 
 def _train_head(
     name: str, sizes: Sequence[int], seeds: Sequence[int], data: Dataset, training: Training, device: str
-) -> Ensemble:
+) -> History:
     psi = head(name)
     start = Ensemble(sizes, [psi.activation] * len(seeds), seeds, output=psi.output, output_bias=False)
-    return train(start, data.x, data.y, training, device=device).final
+    return train(start, data.x, data.y, training, device=device)
 
 
-def _hours(
-    sizes: Sequence[int],
-    sets: Mapping[str, tuple[Dataset, Dataset]],
-    rules: Mapping[tuple[str, OptimiserName], Training],
-    n_networks: int,
-) -> float:
+def _hours(sizes: Sequence[int], ways: Iterable[tuple[Dataset, Training]], n_networks: int) -> float:
     """Hours for so many networks by each way of training, one after the other, from a few epochs of one network."""
-    one = Ensemble(sizes, ["relu"], [0], output_bias=False)
-    seconds = (
-        training_seconds(one, sets[pixels][0].x, sets[pixels][0].y, rule, device="cpu")
-        for (pixels, _), rule in rules.items()
-    )
+    network = Ensemble(sizes, ["relu"], [0], output_bias=False)
+    seconds = (training_seconds(network, data.x, data.y, training, device="cpu") for data, training in ways)
     return sum(seconds) * n_networks / 3600
 
 
-def head_results(
-    ensembles: Mapping[str, Ensemble], data: tuple[Dataset, Dataset], fractions: Tensor, *, scope: str
+def clamp_results(
+    sweep: Sweep, name: str, *, n_steps: int = 100, scope: str = "layer", chance: float = 0.0
 ) -> xr.Dataset:
-    """What constraints do to trained networks.
+    """What is left of networks whose first hidden layer is clamped, from below and from above.
 
     Args:
-        ensembles: for each head its networks, all with the same seeds.
-        data: the training set, on which the hidden layer is clamped, as in the study; and the test set, on which
-            the rest is measured.
-        fractions: of the range, ascending from 0 to 1.
-        scope: of the range, see `perturbation.value_span`.
+        sweep: the networks.
+        name: of the set whose points are classified.
+        n_steps: steps from one end of the range to the other, at least 1.
+        scope: of the range, see `models.constraints.value_span`.
+        chance: see `metrics.sensitivity.drop_off`.
 
     Returns:
-        With dimensions head and seed and those in brackets; all shares and fractions in percent.
+        With side, the axes and the dimension in brackets; all in percent.
 
-        * ``accuracy``, ``touched``, ``mass`` (side, percent): see `perturbation.Sensitivity`;
+        * ``accuracy``, ``touched``, ``mass`` (percent): see `metrics.sensitivity.Sensitivity`;
+        * ``drop_off``: see `metrics.sensitivity.drop_off`;
+        * ``range_at_drop_off``, ``touched_at_drop_off``, ``mass_at_drop_off``: how much of the range has been cut away
+          there, of the values changed, of the mass moved;
+        * ``loss_at_equal_mass``: accuracy lost where `metrics.sensitivity.EQUAL_MASS` of the mass has been moved.
+    """
+    fractions = torch.linspace(0, 1, Integer(at_least=1)("n_steps", n_steps) + 1)
+    curves = sensitivity(sweep.history.final, *sweep.data(name), fractions, scope=scope)
+    half = drop_off(curves.accuracy, fractions, chance=chance)
+    percent = (100 * fractions.double()).round(decimals=3).tolist()
+    by_fraction = {"accuracy": curves.accuracy, "touched": curves.touched, "mass": curves.mass}
+    at_drop_off = {
+        "drop_off": half,
+        "range_at_drop_off": torch.stack([half[0], 1 - half[1]]),
+        "touched_at_drop_off": at_fraction(curves.touched, fractions, half),
+        "mass_at_drop_off": at_fraction(curves.mass, fractions, half),
+        "loss_at_equal_mass": loss_at_mass(curves, EQUAL_MASS),
+    }
+    sides = list(SIDES)
+    return xr.Dataset(
+        {
+            **{
+                measure: sweep.label(100 * values.double(), "side", "percent", side=sides, percent=percent)
+                for measure, values in by_fraction.items()
+            },
+            **{
+                measure: sweep.label(100 * values.double(), "side", side=sides)
+                for measure, values in at_drop_off.items()
+            },
+        }
+    )
+
+
+def head_results(sweep: Sweep, *, n_steps: int = 100) -> xr.Dataset:
+    """What constraints do to networks on digits.
+
+    Args:
+        sweep: one of `head_sweeps`; the hidden layer is clamped on the training set, as in the study, and the rest is
+            measured on the test set.
+        n_steps: see `clamp_results`.
+
+    Returns:
+        What `clamp_results` has, by the scope of the sweep's protocol; with the axes and the dimensions in brackets,
+        all in percent:
+
         * ``train_accuracy``, ``test_accuracy``: without a constraint;
-        * ``drop_off`` (side): see `perturbation.drop_off`;
-        * ``range_at_drop_off``, ``touched_at_drop_off``, ``mass_at_drop_off`` (side): how much of the range has been
-          cut away there, of the values changed, of the mass moved;
-        * ``loss_at_equal_mass`` (side): accuracy lost where `EQUAL_MASS` of the mass has been moved;
-        * ``dead``: see `perturbation.dead_units`;
+        * ``dead``: see `metrics.vanishing.dead_units`;
         * ``unit_loss_mean``, ``unit_loss_most`` (fate): accuracy lost when a unit is held at its lowest or highest
           value, mean and largest over the units;
         * ``affine_accuracy`` (kind, amount): under a scale of 1 − amount, an offset of amount, a cutoff at
           1 − amount of each unit's own range.
     """
-    train_set, test_set = data
-    parts = []
-    for ensemble in ensembles.values():
-        found = sensitivity(ensemble, train_set.x, train_set.y, fractions, scope=scope)
-        test_accuracy = accuracy(ensemble, test_set.x, test_set.y)
-        units = [
-            test_accuracy[:, None] - unit_accuracy(ensemble, test_set.x, test_set.y, fate)
-            for fate in UNIT_FATES.values()
-        ]
-        affine = [
-            constrained_accuracy(ensemble, test_set.x, test_set.y, [make(amount) for amount in AMOUNTS])
-            for make in AFFINE.values()
-        ]
-        half = drop_off(found.accuracy, fractions)
-        values = {
-            "accuracy": (("side", "percent", "seed"), found.accuracy),
-            "touched": (("side", "percent", "seed"), found.touched),
-            "mass": (("side", "percent", "seed"), found.mass),
-            "train_accuracy": (("seed",), accuracy(ensemble, train_set.x, train_set.y)),
-            "test_accuracy": (("seed",), test_accuracy),
-            "drop_off": (("side", "seed"), half),
-            "range_at_drop_off": (("side", "seed"), torch.stack([half[0], 1 - half[1]])),
-            "touched_at_drop_off": (("side", "seed"), at_fraction(found.touched, fractions, half)),
-            "mass_at_drop_off": (("side", "seed"), at_fraction(found.mass, fractions, half)),
-            "loss_at_equal_mass": (("side", "seed"), loss_at_mass(found, EQUAL_MASS)),
-            "dead": (("seed",), dead_units(ensemble, train_set.x)),
-            "unit_loss_mean": (("fate", "seed"), torch.stack([loss.mean(dim=1) for loss in units])),
-            "unit_loss_most": (("fate", "seed"), torch.stack([loss.amax(dim=1) for loss in units])),
-            "affine_accuracy": (("kind", "amount", "seed"), torch.stack(affine)),
-        }
-        parts.append(xr.Dataset({name: (dims, 100 * array.double().numpy()) for name, (dims, array) in values.items()}))
-    coords = {
-        "side": list(SIDES),
-        "percent": (100 * fractions.double()).round(decimals=3).numpy(),
-        "seed": list(next(iter(ensembles.values())).seeds),
-        "fate": list(UNIT_FATES),
-        "kind": list(AFFINE),
-        "amount": [100 * amount for amount in AMOUNTS],
+    (protocol,) = sweep.axes["training"]
+    networks, train_set, test_set = sweep.history.final, sweep.data("train"), sweep.data("test")
+    test_accuracy = accuracy(networks, *test_set)
+    lost = [test_accuracy[:, None] - unit_accuracy(networks, *test_set, fate) for fate in UNIT_FATES.values()]
+    affine = [
+        constrained_accuracy(networks, *test_set, [constraint(amount) for amount in AMOUNTS])
+        for constraint in AFFINE.values()
+    ]
+    fate = {"fate": list(UNIT_FATES)}
+    measures: dict[str, tuple[dict[str, list[Any]], Tensor]] = {
+        "train_accuracy": ({}, accuracy(networks, *train_set)),
+        "test_accuracy": ({}, test_accuracy),
+        "dead": ({}, dead_units(networks, train_set[0])),
+        "unit_loss_mean": (fate, torch.stack([loss.mean(dim=1) for loss in lost])),
+        "unit_loss_most": (fate, torch.stack([loss.amax(dim=1) for loss in lost])),
+        "affine_accuracy": (
+            {"kind": list(AFFINE), "amount": [100 * amount for amount in AMOUNTS]},
+            torch.stack(affine),
+        ),
     }
-    return xr.concat(parts, xr.Variable("head", list(ensembles))).assign_coords(coords)
+    clamped = clamp_results(sweep, "train", n_steps=n_steps, scope=PROTOCOLS[protocol].scope)
+    labelled = {name: sweep.label(100 * v.double(), *coords, **coords) for name, (coords, v) in measures.items()}
+    return clamped.assign(labelled)
 
 
 def feature_results(sweep: Sweep, *, n_steps: int = 100) -> xr.Dataset:
@@ -251,22 +255,15 @@ def feature_results(sweep: Sweep, *, n_steps: int = 100) -> xr.Dataset:
 
     Args:
         sweep: networks of spirals in the plane.
-        n_steps: steps from one end of a range to the other, at least 1.
+        n_steps: see `clamp_results`.
 
     Returns:
-        With the axes of the sweep and the dimensions in brackets, in percent but for the correlation:
-
-        * ``accuracy``, ``drop_off``, ``touched_at_drop_off``, ``mass_at_drop_off``, ``loss_at_equal_mass`` (side): see
-          `digit_sweeps.head_results`, on the test points, with drop-offs half way to one half;
-        * ``nearness``: Spearman's correlation over the units between how close a unit's line is to the decision
-          boundary (minus the median distance of the boundary's points from it) and the accuracy lost without the
-          unit, held at its lowest value.
+        What `clamp_results` has, on the test points, with drop-offs half way to one half; and with the axes
+        ``nearness``: Spearman's correlation over the units between how close a unit's line is to the decision boundary
+        (minus the median distance of the boundary's points from it) and the accuracy lost without the unit, held at
+        its lowest value.
     """
-    networks, (x, y) = sweep.history.final, sweep.data("test")
-    fractions = torch.linspace(0, 1, n_steps + 1)
-    found = sensitivity(networks, x, y, fractions)
-    # Guessing gets half of two classes right: the accuracy itself may never be halved.
-    half = drop_off(found.accuracy, fractions, chance=0.5)
+    networks, (x, _) = sweep.history.final, sweep.data("test")
     harm = unit_harm(sweep)
     reach = float(x.norm(dim=2).max())
     correlations = []
@@ -274,20 +271,12 @@ def feature_results(sweep: Sweep, *, n_steps: int = 100) -> xr.Dataset:
         distance = line_distances(networks, k, points).median(dim=0).values
         alike = len(points) == 0 or bool((harm[k] == harm[k, 0]).all())
         correlations.append(0.0 if alike else float(stats.spearmanr(-distance.numpy(), harm[k].numpy()).statistic))
-    sides, grid = ["below", "above"], (100 * fractions.double()).round(decimals=3).tolist()
-    return xr.Dataset(
-        {
-            "accuracy": sweep.label(100 * found.accuracy, "side", "percent", side=sides, percent=grid),
-            "drop_off": sweep.label(100 * half, "side", side=sides),
-            "touched_at_drop_off": sweep.label(100 * at_fraction(found.touched, fractions, half), "side", side=sides),
-            "mass_at_drop_off": sweep.label(100 * at_fraction(found.mass, fractions, half), "side", side=sides),
-            "loss_at_equal_mass": sweep.label(100 * loss_at_mass(found, EQUAL_MASS), "side", side=sides),
-            "nearness": sweep.label(torch.tensor(correlations)),
-        }
-    )
+    # Guessing gets half of two classes right: the accuracy itself may never be halved.
+    clamped = clamp_results(sweep, "test", n_steps=n_steps, chance=0.5)
+    return clamped.assign(nearness=sweep.label(torch.tensor(correlations)))
 
 
 def unit_harm(sweep: Sweep) -> Tensor:
     """Test accuracy lost when a unit of the first hidden layer is held at its lowest value, ``[n_networks, width]``."""
-    networks, (x, y) = sweep.history.final, sweep.data("test")
-    return accuracy(networks, x, y)[:, None] - unit_accuracy(networks, x, y, UNIT_FATES["lowest"])
+    networks, test_set = sweep.history.final, sweep.data("test")
+    return accuracy(networks, *test_set)[:, None] - unit_accuracy(networks, *test_set, UNIT_FATES["lowest"])
