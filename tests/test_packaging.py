@@ -67,12 +67,27 @@ def test_import_is_seen_wherever_it_is(source, needed):
     assert imported(source) == needed
 
 
+def pins(file):
+    """The releases that a file names, each exactly, without a word on where they come from."""
+    lines = [line.partition("#")[0].strip() for line in (ROOT / file).read_text().splitlines()]
+    lines = [line for line in lines if line and line != "-c constraints.txt"]
+    assert [line for line in lines if not re.fullmatch(r"[\w.-]+==[\w.]+", line)] == []
+    return names(lines)
+
+
 def test_requirements_pin_the_module_and_its_extras():
-    lines = [line.partition("#")[0].strip() for line in (ROOT / "requirements.txt").read_text().splitlines()]
-    pinned = [line for line in lines if line and not line.startswith("-")]
-    assert all("==" in line for line in pinned)
     extras = PROJECT["optional-dependencies"]
-    assert names(pinned) == names(PROJECT["dependencies"]).union(*map(names, extras.values()))
+    # make env installs a compiler only where there is none
+    fresh = [extra for name, extra in extras.items() if name != "compiler"]
+    assert pins("requirements.txt") == names(PROJECT["dependencies"]).union(*map(names, fresh))
+    assert pins("constraints.txt").isdisjoint(pins("requirements.txt"))
+    assert pins("constraints.txt") >= names(extras["compiler"])
+
+
+def test_every_dependency_has_its_reason():
+    reasons = (ROOT / "CONTRIBUTING.md").read_text().partition("**Dependencies**")[2]
+    named = names(PROJECT["dependencies"]).union(*map(names, PROJECT["optional-dependencies"].values()))
+    assert {name for name in named if not re.search(rf"(?<![\w-]){re.escape(name)}(?![\w-])", reasons)} == set()
 
 
 def test_citation_names_the_version():
