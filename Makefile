@@ -7,7 +7,8 @@ NPM := $(shell command -v npm)
 
 .PHONY: env book test lab results outputs bench clean
 
-# everything the other targets need: the pinned packages, the module itself and, where npm is found, the page's scripts
+# everything the other targets need: the pinned packages, the module itself, a C++ compiler where there is none and, where
+# npm is found, the page's scripts
 env: $(VENV)/installed $(if $(NPM),book/node_modules/installed)
 
 # the executed book, in book/_build/html
@@ -48,11 +49,14 @@ bench: env
 clean:
 	rm -rf book/_build .pytest_cache .mypy_cache .ruff_cache .hypothesis
 
+# The last line builds the compiled way to train: by ziglang it takes a minute, once.
 $(VENV)/installed: requirements.txt constraints.txt pyproject.toml
 	@$(PYTHON3) -c 'import sys; sys.version_info >= (3, 11) or sys.exit("This book needs Python 3.11 or newer, but $(PYTHON3) is " + sys.version.split()[0] + "; name a newer one with make PYTHON3=...")'
 	$(PYTHON3) -m venv $(VENV)
 	$(PY) -m pip install -r requirements.txt
-	$(PY) -m pip install --no-deps -e .
+	$(PY) -m pip install --no-deps --no-build-isolation -e .
+	@command -v "$${CXX:-c++}" || command -v g++ || command -v clang++ || $(PY) -m pip install -c constraints.txt ziglang
+	$(PY) -c 'from helpers.models import kernel; kernel.library()'
 	touch $@
 
 book/node_modules/installed: book/package.json book/package-lock.json

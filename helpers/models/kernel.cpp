@@ -10,7 +10,7 @@
 #include <algorithm>
 #include <cmath>
 #include <cstdint>
-#include <cstdlib>
+#include <new>
 #include <vector>
 
 #if defined(__AVX512F__)
@@ -34,14 +34,15 @@ static Vector magnitude(Vector x) { return x < 0 ? -x : x; }
 static long padded(long n) { return (n + LANES - 1) / LANES * LANES; }
 
 // Memory of floats, aligned for vectors and zero at first.
+constexpr std::align_val_t ALIGNED{64};
 struct Array {
     float* data;
-    explicit Array(size_t n) : data(static_cast<float*>(std::aligned_alloc(64, (n / 16 + 1) * 64))) {
+    explicit Array(size_t n) : data(static_cast<float*>(::operator new(4 * n, ALIGNED))) {
         std::fill_n(data, n, 0.0f);
     }
     Array(Array&& other) noexcept : data(other.data) { other.data = nullptr; }
     Array(const Array&) = delete;
-    ~Array() { std::free(data); }
+    ~Array() { ::operator delete(data, ALIGNED); }
     operator float*() const { return data; }
 };
 

@@ -1,6 +1,7 @@
 """The compiled way to train and to differentiate by inputs: kernel.cpp, built once for this machine and kept.
 
-A machine without a C++ compiler does both in plain PyTorch (`helpers.training.steps`, `helpers.models.gradients`).
+A machine without a C++ compiler does both in plain PyTorch (`helpers.training.steps`, `helpers.models.gradients`); the
+package `ziglang` is such a compiler, too, for those who have no other.
 """
 
 from __future__ import annotations
@@ -9,11 +10,14 @@ import ctypes
 import hashlib
 import os
 import platform
+import shlex
 import shutil
 import subprocess
+import sys
 import warnings
 from collections.abc import Sequence
 from functools import cache
+from importlib.util import find_spec
 from pathlib import Path
 
 import torch
@@ -24,8 +28,10 @@ from helpers.files import replacing
 
 SOURCE = Path(__file__).with_name("kernel.cpp")
 COMPILERS = ("c++", "g++", "clang++")
+ZIG = (sys.executable, "-m", "ziglang", "c++")
 # No flag that changes results: -ffast-math would reorder sums and forget about NaN, which marks divergence.
-NATIVE = "-mcpu=native" if platform.machine() in ("arm64", "aarch64") else "-march=native"
+NATIVE = "-mcpu=native" if platform.machine().lower() in ("arm64", "aarch64") else "-march=native"
+SUFFIX = {"Darwin": ".dylib", "Windows": ".dll"}.get(platform.system(), ".so")
 FLAGS = ("-std=c++17", "-O3", NATIVE, "-fno-math-errno", "-fno-trapping-math", "-shared", "-fPIC")
 
 # Names in the order of the enumerations in kernel.cpp, so that a name's place is its number there.
@@ -51,7 +57,8 @@ class TrainingProtocol(ctypes.Structure):
 def library() -> ctypes.CDLL | None:
     """Return the compiled kernel, building it where it is not there yet; None, after a warning, where it can't be.
 
-    The environment variable ``CXX`` may name the compiler.
+    The environment variable ``CXX`` may name the compiler. The first build by ``ziglang`` takes about a minute, because
+    it builds the C++ library as well.
     """
     try:
         loaded = ctypes.CDLL(str(_build()))
@@ -66,19 +73,27 @@ def library() -> ctypes.CDLL | None:
     return loaded
 
 
+def _compiler() -> Sequence[str]:
+    for command in (os.environ.get("CXX", ""), *COMPILERS):
+        words = shlex.split(command)
+        if words and shutil.which(words[0]):
+            return words
+    if find_spec("ziglang"):
+        return ZIG
+    raise FileNotFoundError("no C++ compiler was found (pip install ziglang brings one).")
+
+
 def _build() -> Path:
-    compiler = next(filter(None, map(shutil.which, (os.environ.get("CXX", ""), *COMPILERS))), None)
-    if compiler is None:
-        raise FileNotFoundError("no C++ compiler was found.")
+    compiler = _compiler()
     # The macros tell the compiler's version and the processor's instructions, so that a cache shared by different
     # machines never hands out code that one of them cannot run.
-    macros = _run(compiler, *FLAGS, "-dM", "-E", "-x", "c++", os.devnull)
-    key = hashlib.sha256("\0".join([*FLAGS, macros, SOURCE.read_text(encoding="utf-8")]).encode()).hexdigest()
-    folder = user_cache_path("activation-book", ensure_exists=True)
-    built = folder / f"kernel-{key[:16]}.so"
+    macros = _run(*compiler, *FLAGS, "-dM", "-E", "-x", "c++", os.devnull)
+    made_from = [*compiler, *FLAGS, macros, SOURCE.read_text(encoding="utf-8")]
+    key = hashlib.sha256("\0".join(made_from).encode()).hexdigest()
+    built = user_cache_path("activation-book", ensure_exists=True) / f"kernel-{key[:16]}{SUFFIX}"
     if not built.is_file():
         with replacing("built", built) as fresh:
-            _run(compiler, *FLAGS, "-o", str(fresh), str(SOURCE))
+            _run(*compiler, *FLAGS, "-o", str(fresh), str(SOURCE))
     return built
 
 

@@ -1,7 +1,10 @@
 """The kernel is built once, found again, and done without where it cannot be built."""
 
-import shutil
+import importlib
+import shlex
+import sys
 import warnings
+from importlib.util import find_spec
 from typing import get_args
 
 import pytest
@@ -14,7 +17,15 @@ from helpers.models.losses import LOSSES
 from helpers.training.protocol import OptimiserName, Training
 from helpers.training.train import train
 
-COMPILER = next(filter(None, map(shutil.which, kernel.COMPILERS)), None)
+
+def compiler():
+    try:
+        return list(kernel._compiler())
+    except FileNotFoundError:
+        return None
+
+
+COMPILER = compiler()
 needs_compiler = pytest.mark.skipif(COMPILER is None, reason="no C++ compiler was found")
 
 
@@ -58,6 +69,38 @@ def test_kernel_is_built_once_and_kept(fresh, monkeypatch):
 
 
 @needs_compiler
+def test_compiler_may_be_a_command_of_several_words(fresh, tmp_path_factory, monkeypatch):
+    called = tmp_path_factory.mktemp("compiler") / "called with spaces.py"
+    called.write_text(f"import os, sys; os.execvp({COMPILER[0]!r}, {COMPILER} + sys.argv[1:])")
+    assert kernel.library() is not None
+    kernel.library.cache_clear()
+    monkeypatch.setenv("CXX", shlex.join([sys.executable, str(called)]))
+    assert kernel.library() is not None
+    assert len(list(fresh.iterdir())) == 2
+
+
+def test_zig_is_the_compiler_where_there_is_no_other(tmp_path, monkeypatch):
+    (tmp_path / "ziglang").mkdir()
+    (tmp_path / "ziglang/__init__.py").touch()
+    monkeypatch.syspath_prepend(tmp_path)
+    importlib.invalidate_caches()
+    monkeypatch.delenv("CXX", raising=False)
+    with monkeypatch.context() as patch:
+        patch.setattr(kernel.shutil, "which", lambda name: name)
+        assert kernel._compiler() == ["c++"]
+    monkeypatch.setattr(kernel, "COMPILERS", ())
+    assert kernel._compiler() == kernel.ZIG
+
+
+@pytest.mark.skipif(find_spec("ziglang") is None, reason="ziglang, a compiler for those who have none, is not installed")
+def test_zig_builds_a_kernel_that_trains_the_same(fresh, monkeypatch):
+    monkeypatch.delenv("CXX", raising=False)
+    monkeypatch.setattr(kernel, "COMPILERS", ())
+    assert kernel.library() is not None
+    assert torch.allclose(one_run().loss, one_run(compiled=False).loss, rtol=1e-5)
+
+
+@needs_compiler
 def test_changed_source_is_built_anew(fresh, tmp_path_factory, monkeypatch):
     assert kernel.library() is not None
     other = tmp_path_factory.mktemp("source") / "kernel.cpp"
@@ -70,6 +113,7 @@ def test_changed_source_is_built_anew(fresh, tmp_path_factory, monkeypatch):
 
 def test_no_compiler_is_said_once(fresh, monkeypatch):
     monkeypatch.setattr(kernel.shutil, "which", lambda _: None)
+    monkeypatch.setattr(kernel, "find_spec", lambda _: None)
     with pytest.warns(RuntimeWarning, match=r"plain PyTorch.*no C\+\+ compiler was found"):
         first = one_run()
     with warnings.catch_warnings():
