@@ -92,7 +92,7 @@ def test_zig_is_the_compiler_where_there_is_no_other(tmp_path, monkeypatch):
     assert kernel._compiler() == kernel.ZIG
 
 
-@pytest.mark.skipif(find_spec("ziglang") is None, reason="ziglang, a compiler for those who have none, is not installed")
+@pytest.mark.skipif(find_spec("ziglang") is None, reason="ziglang is not installed, a compiler for those without")
 def test_zig_builds_a_kernel_that_trains_the_same(fresh, monkeypatch):
     monkeypatch.delenv("CXX", raising=False)
     monkeypatch.setattr(kernel, "COMPILERS", ())
