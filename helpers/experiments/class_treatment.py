@@ -51,7 +51,7 @@ def gradient_results(sweep: Sweep, batch_sizes: Sequence[int], *, n_points: int 
     """
     ListOf(Integer(at_least=1))("batch_sizes", batch_sizes)
     x, y = sweep.data("train", n_points)
-    snapshots, epochs = sweep.history.ensembles, list(sweep.history.epochs)
+    snapshots, epochs = sweep.history.snapshots, list(sweep.history.epochs)
     layers = list(range(len(sweep.history.final.weights)))
     shares = [
         torch.stack([zero_gradient_share(ensemble, x, y, batch_size=size) for ensemble in snapshots])
@@ -100,7 +100,7 @@ def mapping_results(sweep: Sweep, data: Dataset, *, layer: int = -1) -> xr.Datas
         3: {"pairing": ["own", "shuffled", "none"], "epoch": epochs},
     }
     results = xr.Dataset()
-    snapshots = [_measure(ensemble.hidden(data.x, layer), data, ensemble.seeds) for ensemble in sweep.history.ensembles]
+    snapshots = [_measure(ensemble.hidden(data.x, layer), data, ensemble.seeds) for ensemble in sweep.history.snapshots]
     for name, first in snapshots[0].items():
         stacked = torch.stack([measured[name] for measured in snapshots], dim=first.dim() - 1)
         coords = leading[len(first)] if first.dim() == 2 else {"epoch": epochs}

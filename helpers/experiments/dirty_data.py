@@ -18,7 +18,7 @@ from helpers.datasets.multivariate import multivariate
 from helpers.experiments.sweeps import _axes, _labelled
 from helpers.models.ensemble import Ensemble
 from helpers.models.sequential import perceptron
-from helpers.training.members import evaluate, train_members
+from helpers.training.members import evaluate
 from helpers.training.protocol import Training
 from helpers.training.train import train
 
@@ -128,7 +128,7 @@ def _plain_errors(
     )
     history = train(ensemble, x, y, training, snapshots=range(1, training.epochs + 1))
     with torch.no_grad():
-        return torch.stack([(one(x_new) - y_new).square().mean(dim=(1, 2)) for one in history.ensembles], dim=1)
+        return torch.stack([(one(x_new) - y_new).square().mean(dim=(1, 2)) for one in history.snapshots], dim=1)
 
 
 def _normed_errors(
@@ -142,14 +142,15 @@ def _normed_errors(
         validation = sets[members[k][1]][1]
         return {"mse": float((evaluate(network, validation.x) - validation.y).square().mean())}
 
-    trace = train_members(
+    history = train(
         [perceptron(sizes, name, seeds[i]) for name, i in members],
-        [seeds[i] for _, i in members],
-        [(sets[i][0].x, sets[i][0].y) for _, i in members],
+        [sets[i][0].x for _, i in members],
+        [sets[i][0].y for _, i in members],
         training,
+        seeds=[seeds[i] for _, i in members],
         observe=observe,
     )
-    return trace.observed["mse"].T
+    return history.observed["mse"].T
 
 
 # Those that Sigmoid and Tanh are compared with.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from itertools import product
 from types import MappingProxyType
 
@@ -17,9 +18,10 @@ from helpers.experiments.dirty_data import _with_loss
 from helpers.experiments.sweeps import _axes, _labelled
 from helpers.metrics.label_errors import share_found, suspicion
 from helpers.models.sequential import digit_network
-from helpers.training.members import evaluate, train_members
+from helpers.training.members import evaluate
 from helpers.training.out_of_sample import out_of_sample
 from helpers.training.protocol import Training
+from helpers.training.train import train
 
 # Of the right and of the wrong labels, how many are looked up after each epoch at most.
 MOST_WATCHED = 500
@@ -30,8 +32,11 @@ REGULARISATIONS: Mapping[str, tuple[float, float]] = MappingProxyType(
     {"none": (0.0, 0.0), "dropout and decay": (0.25, 1e-5)}
 )
 HEADS: Mapping[str, bool] = MappingProxyType({"as coded": False, "as written": True})
-# The study multiplies the learning rate by 0.7 every second epoch.
-RATE_FACTOR, RATE_EVERY = 0.7, 2
+
+
+def falling(training: Training) -> Training:
+    """Return the protocol with the study's fall of the learning rate, by 0.7 every second epoch."""
+    return replace(training, rate_factor=0.7, rate_every=2)
 
 
 def digit_sweep(
@@ -75,19 +80,18 @@ def digit_sweep(
         dropout, decay = REGULARISATIONS[regularisation]
         members = list(product(shares, activations, seeds))
         sets = [dirty[share, seed] for share, _, seed in members]
-        trace = train_members(
+        history = train(
             [
                 digit_network(name, seed, size=task.size, dropout=dropout, last_layer=HEADS[head])
                 for _, name, seed in members
             ],
-            [seed for *_, seed in members],
-            [(one.data.x, one.data.y) for one in sets],
-            _with_loss(training, "cross_entropy", decay),
+            [noisy.data.x for noisy in sets],
+            [noisy.data.y for noisy in sets],
+            falling(_with_loss(training, "cross_entropy", decay)),
+            seeds=[seed for *_, seed in members],
             observe=watch(sets, [splits[seed][1] for *_, seed in members]),
-            rate_factor=RATE_FACTOR,
-            rate_every=RATE_EVERY,
         )
-        for name, values in {**trace.observed, "loss": trace.loss}.items():
+        for name, values in {**history.observed, "loss": history.loss}.items():
             parts.setdefault(name, []).append(values)
     return xr.Dataset({name: _labelled(torch.cat(values, dim=1), axes) for name, values in parts.items()})
 
@@ -154,10 +158,8 @@ def suspects(
         [digit_network(name, seed, size=task.size) for name, seed in members],
         [seed for _, seed in members],
         [dirty[seed].data for _, seed in members],
-        _with_loss(training, "cross_entropy"),
+        falling(_with_loss(training, "cross_entropy")),
         n_folds=n_folds,
-        rate_factor=RATE_FACTOR,
-        rate_every=RATE_EVERY,
     )
     scores = [suspicion(p, dirty[seed].data.y) for p, (_, seed) in zip(probabilities, members, strict=True)]
     found = [share_found(score, dirty[seed].rows) for score, (_, seed) in zip(scores, members, strict=True)]

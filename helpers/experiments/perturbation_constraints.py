@@ -36,7 +36,7 @@ from helpers.models.heads import HEAD_NAME, head
 from helpers.seeding import SEED
 from helpers.training.history import History
 from helpers.training.protocol import OptimiserName, Training
-from helpers.training.train import train, training_seconds
+from helpers.training.train import DeviceName, train, training_seconds
 
 PixelsName = Literal["raw", "standardised"]
 
@@ -91,7 +91,7 @@ def head_sweeps(
     training: Training,
     width: int = 128,
     most_hours: float | None = None,
-    device: str = "auto",
+    device: DeviceName = "auto",
 ) -> list[Sweep]:
     """Train networks with one hidden layer, by every protocol with every head.
 
@@ -144,8 +144,8 @@ def head_sweeps(
 
 
 def _train_head(
-    name: str, sizes: Sequence[int], seeds: Sequence[int], data: Dataset, training: Training, device: str
-) -> History:
+    name: str, sizes: Sequence[int], seeds: Sequence[int], data: Dataset, training: Training, device: DeviceName
+) -> History[Ensemble]:
     psi = head(name)
     start = Ensemble(sizes, [psi.activation] * len(seeds), seeds, output=psi.output, output_bias=False)
     return train(start, data.x, data.y, training, device=device)

@@ -37,7 +37,7 @@ class Sweep:
     """
 
     axes: Mapping[str, Sequence[Any]]
-    history: History
+    history: History[Ensemble]
     sets: Mapping[str, Sequence[Dataset]]
 
     def label(self, values: Tensor, *leading: str, **coords: Sequence[Any]) -> xr.DataArray:
@@ -85,7 +85,7 @@ class Sweep:
         members = [self.member(**where | values) for values in chosen]
         history = replace(
             self.history,
-            ensembles=tuple(ensemble.select(members) for ensemble in self.history.ensembles),
+            snapshots=tuple(ensemble.select(members) for ensemble in self.history.snapshots),
             loss=self.history.loss[:, members],
             diverged={k: self.history.diverged[m] for k, m in enumerate(members) if m in self.history.diverged},
         )
@@ -168,7 +168,7 @@ def training_results(sweep: Sweep) -> xr.Dataset:
     results = xr.Dataset()
     for name in ("train", "test"):
         x, y = sweep.data(name)
-        stacked = torch.stack([accuracy(ensemble, x, y) for ensemble in history.ensembles])
+        stacked = torch.stack([accuracy(ensemble, x, y) for ensemble in history.snapshots])
         results[f"{name}_accuracy"] = sweep.label(stacked, "epoch", epoch=list(history.epochs))
     if len(history.loss):
         results["loss"] = sweep.label(history.loss[-1])

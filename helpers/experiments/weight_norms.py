@@ -28,7 +28,7 @@ def weight_results(sweep: Sweep) -> xr.Dataset:
     """
     epochs = list(sweep.history.epochs)
     layers = list(range(len(sweep.history.final.weights)))
-    snapshots = [[weight_measures(w) for w in ensemble.weights] for ensemble in sweep.history.ensembles]
+    snapshots = [[weight_measures(w) for w in ensemble.weights] for ensemble in sweep.history.snapshots]
     results = xr.Dataset()
     for name in snapshots[0][0]:
         stacked = torch.stack([torch.stack([layer[name] for layer in by_layer]) for by_layer in snapshots])

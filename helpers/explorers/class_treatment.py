@@ -52,7 +52,7 @@ def mapping_explorer(
             snapshots=epochs,
         )
         # One frame around the whole film, so that what moves is the mapping and not its scale.
-        return sweep, 1.05 * max(float(one.hidden(data.x, -1).abs().max()) for one in sweep.history.ensembles)
+        return sweep, 1.05 * max(float(one.hidden(data.x, -1).abs().max()) for one in sweep.history.snapshots)
 
     def draw(epoch: int, activation: str, batch_size: int, seed: int) -> Picture:
         sweep, limit = trained(activation, batch_size, seed)

@@ -15,7 +15,7 @@ from helpers.datasets.corruption import Dirty, LabelNoise
 from helpers.datasets.dataset import Dataset
 from helpers.datasets.digits import DigitTask
 from helpers.datasets.spirals import spirals
-from helpers.experiments.dirty_labels import RATE_EVERY, RATE_FACTOR, watch
+from helpers.experiments.dirty_labels import falling, watch
 from helpers.explorers.controls import explore
 from helpers.figures.dirty_data import draw_curves, draw_digits
 from helpers.figures.drawings import draw_regions
@@ -23,8 +23,6 @@ from helpers.figures.picture import Picture
 from helpers.metrics.label_errors import share_found, suspicion
 from helpers.models.ensemble import Ensemble
 from helpers.models.sequential import digit_network
-from helpers.training.history import History
-from helpers.training.members import train_members
 from helpers.training.out_of_sample import out_of_sample
 from helpers.training.protocol import Training
 from helpers.training.train import train
@@ -51,7 +49,7 @@ class _Trained:
     curves: Mapping[tuple[str, str], Mapping[str, Tensor]]
     suspicious: Mapping[tuple[str, str], Tensor]
     digits: Mapping[str, Dirty]
-    plane: History
+    plane: Ensemble
     points: Mapping[str, Dataset]
 
 
@@ -81,22 +79,22 @@ def dirt_explorer(
         digits = {dirt: DIRTS[dirt](train_set, seed=seed) for dirt in dirts}
         sets = [digits[dirt] for dirt, _ in combinations]
         networks = [digit_network(name, seed, size=task.size) for _, name in combinations]
-        same, falling = [seed] * len(networks), {"rate_factor": RATE_FACTOR, "rate_every": RATE_EVERY}
-        trace = train_members(
+        same, protocol = [seed] * len(networks), falling(training)
+        history = train(
             networks,
-            same,
-            [(one.data.x, one.data.y) for one in sets],
-            training,
+            [noisy.data.x for noisy in sets],
+            [noisy.data.y for noisy in sets],
+            protocol,
+            seeds=same,
             observe=watch(sets, [validation] * len(sets)),
-            **falling,  # type: ignore[arg-type]
         )
-        unseen = out_of_sample(networks, same, [one.data for one in sets], training, n_folds=N_FOLDS, **falling)
+        unseen = out_of_sample(networks, same, [noisy.data for noisy in sets], protocol, n_folds=N_FOLDS)
         clean = spirals(PLANE_ENTANGLEMENT, n_per_class=PLANE_POINTS, noise=0.3, seed=seed)
         points = {dirt: DIRTS[dirt](clean, seed=seed).data for dirt in dirts}
         x, y = (torch.stack([getattr(points[dirt], side) for dirt, _ in combinations]) for side in ("x", "y"))
-        plane = train(Ensemble(PLANE_SIZES, [name for _, name in combinations], same), x, y, PLANE_TRAINING)
+        plane = train(Ensemble(PLANE_SIZES, [name for _, name in combinations], same), x, y, PLANE_TRAINING).final
         return _Trained(
-            {c: {name: values[:, k] for name, values in trace.observed.items()} for k, c in enumerate(combinations)},
+            {c: {name: values[:, k] for name, values in history.observed.items()} for k, c in enumerate(combinations)},
             {c: suspicion(unseen[k], sets[k].data.y) for k, c in enumerate(combinations)},
             digits,
             plane,
@@ -118,7 +116,7 @@ def dirt_explorer(
             del shown["wrong labels memorised"]
         draw_curves(curves_ax, shown)
         curves_ax.set_title(f"digits, {activation}, wrong labels: {dirt}", fontsize=10)
-        draw_regions(plane_ax, found.plane.final, combinations.index(chosen), found.points[dirt])
+        draw_regions(plane_ax, found.plane, combinations.index(chosen), found.points[dirt])
         plane_ax.set_title("the same on two spirals", fontsize=10)
         suspicious = found.suspicious[chosen]
         rows = suspicious.argsort(descending=True, stable=True)[:N_SHOWN]

@@ -1,45 +1,30 @@
 """Training ordinary modules, one to a core, with an observation of each after every epoch.
 
-`helpers.training.train` is for plain perceptrons; here PyTorch differentiates whatever the network computes. The
-members of an ensemble take turns on the cores, each with its own streams, so that none can depend on another.
+Ensembles of plain perceptrons have a quicker way (`helpers.training.runs`); here PyTorch differentiates whatever the
+network computes. The networks take turns on the cores, each with its own streams, so that none can depend on another.
 """
 
 from __future__ import annotations
 
 import copy
+import math
 from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
 
-from helpers.checks import Integer, Real
 from helpers.models.losses import LOSSES
 from helpers.seeding import torch_stream
+from helpers.threads import side_by_side
+from helpers.training.history import History
+from helpers.training.progress import progress_bar
 from helpers.training.protocol import Training
-from helpers.training.train import progress_bar
+from helpers.training.runs import check_memory
 
-Data = tuple[Tensor, Tensor]
 Observation = Callable[[int, nn.Module], Mapping[str, float]]
 
 # Points evaluated together: their values in all layers should stay in the cache.
 AT_ONCE = 500
-
-
-@dataclass(frozen=True)
-class Trace:
-    """What training left behind.
-
-    Attributes:
-        networks: the trained networks, in evaluation mode.
-        loss: mean training loss of each epoch as the steps saw it, dropout included, ``[n_epochs, n_networks]``.
-        observed: what was observed after each epoch, by name, ``[n_epochs, n_networks]``, float64.
-    """
-
-    networks: tuple[nn.Module, ...]
-    loss: Tensor
-    observed: Mapping[str, Tensor]
 
 
 @torch.no_grad()
@@ -52,90 +37,97 @@ def evaluate(network: nn.Module, x: Tensor) -> Tensor:
     return outputs
 
 
-def train_members(
+def train_modules(
     networks: Sequence[nn.Module],
     seeds: Sequence[int],
-    data: Sequence[Data],
+    x: Sequence[Tensor],
+    y: Sequence[Tensor],
     training: Training,
+    wanted: Sequence[int],
     *,
     observe: Observation | None = None,
-    rate_factor: float = 1.0,
-    rate_every: int = 1,
     progress: bool | None = None,
-) -> Trace:
-    """Train each network on its own data, in an order drawn from its own seed.
+    memory_gib: float = 2.0,
+) -> History[Sequence[nn.Module]]:
+    """Train each network on its own data, in an order drawn from its own seed: the part of `train` for modules.
 
     Args:
         networks: to start from; they are not changed.
         seeds: of the batch orders, one for each network.
-        data: points ``[n_points, …]`` and targets, for each network; the same tensors may serve many.
-        training: the protocol; one learning rate, or one for each network.
-        observe: called with a network's number and the network in evaluation mode after each epoch, without
-            gradients; the names it returns must always be the same.
-        rate_factor: what the learning rate is multiplied by every ``rate_every`` epochs, above 0 and at most 1.
-        rate_every: at least 1.
-        progress: see `training.train`; counts networks.
+        x: points of each network, ``[n_points, …]``; the same tensor may serve many.
+        y: targets of each.
+        training: the protocol.
+        wanted: the epochs of the snapshots, ascending.
+        observe: as in `train`.
+        progress: as in `train`; counts networks.
+        memory_gib: as in `train`.
 
     Raises:
-        ValueError: the lists differ in length or are empty, targets do not suit the loss and the outputs, or a last
-            batch of one point would meet a batch norm.
+        ValueError: targets do not suit the loss and the outputs, a last batch of one point would meet a batch norm, or
+            the snapshots need too much memory.
     """
-    if not networks or len({len(networks), len(seeds), len(data)}) > 1:
-        raise ValueError(
-            "networks, seeds and data must have one entry for each of at least one member, "
-            f"got {len(networks)}, {len(seeds)} and {len(data)}."
-        )
-    Real(above=0, at_most=1)("rate_factor", rate_factor)
-    Integer(at_least=1)("rate_every", rate_every)
+    sizes = [sum(values.numel() for values in network.state_dict().values()) for network in networks]
+    check_memory(len(wanted), len(networks), max(sizes), 4 * sum(sizes), memory_gib)
     rates = training.rates(len(networks))
     loss = torch.full((training.epochs, len(networks)), torch.nan)
     observations: list[list[Mapping[str, float]]] = [[] for _ in networks]
+    diverged: dict[int, int] = {}
 
-    def one(k: int) -> nn.Module:
-        network, (x, y) = copy.deepcopy(networks[k]), data[k]
-        _check(network, x, y, training)
+    def train_one(k: int) -> list[nn.Module]:
+        network = copy.deepcopy(networks[k])
+        _check(network, x[k], y[k], training)
         stream = torch_stream(seeds[k], "batch order")
         stepper = _optimiser(network, training, rates[k])
-        decay = torch.optim.lr_scheduler.StepLR(stepper, rate_every, rate_factor)
+        decay = torch.optim.lr_scheduler.StepLR(stepper, training.rate_every, training.rate_factor)
+        kept = [copy.deepcopy(network).eval()] if 0 in wanted else []
         for epoch in range(training.epochs):
-            network.train()
-            loss[epoch, k] = _epoch(network, x, y, torch.randperm(len(x), generator=stream), stepper, training)
-            decay.step()
-            network.eval()
-            if observe is not None:
-                with torch.no_grad():
-                    observations[k].append(observe(k, network))
-        return network.eval()
+            if k not in diverged:
+                network.train()
+                mean = _epoch(network, x[k], y[k], torch.randperm(len(x[k]), generator=stream), stepper, training)
+                loss[epoch, k] = mean
+                decay.step()
+                network.eval()
+                if math.isnan(mean):
+                    diverged[k] = epoch
+                elif observe is not None:
+                    with torch.no_grad():
+                        observations[k].append(observe(k, network))
+            if epoch + 1 in wanted:
+                kept.append(network if epoch + 1 == training.epochs else copy.deepcopy(network))
+        bar.update()
+        return kept
 
-    n_threads = torch.get_num_threads()
-    with (
-        ThreadPoolExecutor(n_threads, initializer=torch.set_num_threads, initargs=(1,)) as pool,
-        progress_bar(len(networks), "training", "network", progress) as bar,
-    ):
-        trained = []
-        for network in pool.map(one, range(len(networks))):
-            trained.append(network)
-            bar.update()
-    names = observations[0][0] if observe is not None and training.epochs else ()
-    observed = {
-        name: torch.tensor([[seen[name] for seen in member] for member in observations], dtype=torch.float64).T
-        for name in names
-    }
-    return Trace(tuple(trained), loss, observed)
+    with progress_bar(len(networks), "training", "network", progress) as bar:
+        snapshots = side_by_side(train_one, range(len(networks)))
+    kept = tuple(zip(*snapshots, strict=True))
+    return History(tuple(wanted), kept, loss, dict(sorted(diverged.items())), _table(observations, training.epochs))
+
+
+def _table(observations: Sequence[Sequence[Mapping[str, float]]], n_epochs: int) -> dict[str, Tensor]:
+    """Observations by name, ``[n_epochs, n_networks]``; NaN from where a network had diverged."""
+    names = next((epochs[0] for epochs in observations if epochs), {})
+    table = {name: torch.full((n_epochs, len(observations)), torch.nan, dtype=torch.float64) for name in names}
+    for name, column in table.items():
+        for k, epochs in enumerate(observations):
+            column[: len(epochs), k] = torch.tensor([seen[name] for seen in epochs], dtype=torch.float64)
+    return table
 
 
 def _epoch(
     network: nn.Module, x: Tensor, y: Tensor, order: Tensor, stepper: torch.optim.Optimizer, training: Training
 ) -> float:
+    """Take the steps of an epoch and return the mean loss; NaN, from before the step with it, if it is not finite."""
     total = 0.0
     for rows in torch.split(order, training.batch_size):
         stepper.zero_grad()
         logits = network(x[rows])
         value, slope = LOSSES[training.loss].function(logits.detach(), y[rows])
+        total += float(value.sum())
+        if not math.isfinite(total):
+            return math.nan
         # The registry's own derivative of the loss starts the backward pass.
         torch.autograd.backward(logits, slope / len(rows))
         stepper.step()
-        total += float(value.sum())
     return total / len(x)
 
 
@@ -148,7 +140,7 @@ def _optimiser(network: nn.Module, training: Training, rate: float) -> torch.opt
 
 def _check(network: nn.Module, x: Tensor, y: Tensor, training: Training) -> None:
     if not len(x) or len(x) != len(y):
-        raise ValueError(f"data must hold at least one point and a target for each, got {len(x)} and {len(y)}.")
+        raise ValueError(f"x and y must hold at least one point and a target for each, got {len(x)} and {len(y)}.")
     LOSSES[training.loss].check(y, evaluate(network, x[:1]).shape[1])
     normed = any(isinstance(layer, nn.BatchNorm1d | nn.BatchNorm2d) for layer in network.modules())
     if normed and len(x) % training.batch_size == 1:

@@ -13,8 +13,9 @@ from torch import Tensor, nn
 from helpers.checks import Integer
 from helpers.datasets.dataset import Dataset
 from helpers.seeding import numpy_stream
-from helpers.training.members import evaluate, train_members
+from helpers.training.members import evaluate
 from helpers.training.protocol import Training
+from helpers.training.train import train
 
 
 def out_of_sample(
@@ -37,7 +38,7 @@ def out_of_sample(
         data: for each network.
         training: the protocol.
         n_folds: at least 2.
-        **options: see `member_training.train_members`.
+        **options: see `train`.
 
     Returns:
         Class probabilities for each network, ``[n_points, n_classes]``.
@@ -58,14 +59,15 @@ def out_of_sample(
         state = int(numpy_stream(seed, "folds").integers(2**31))
         dealt = StratifiedKFold(n_folds, shuffle=True, random_state=state).split(np.zeros(len(points)), points.y)
         kept_out.append([torch.from_numpy(rows) for _, rows in dealt])
-    copies, copied_seeds, parts = [], [], []
+    copies, copied_seeds, x, y = [], [], [], []
     for network, seed, points, folds in zip(networks, seeds, data, kept_out, strict=True):
         for rows in folds:
             seen = torch.ones(len(points), dtype=torch.bool).index_fill_(0, rows, False)
             copies.append(network)
             copied_seeds.append(seed)
-            parts.append((points.x[seen], points.y[seen]))
-    trained = iter(train_members(copies, copied_seeds, parts, training, **options).networks)
+            x.append(points.x[seen])
+            y.append(points.y[seen])
+    trained = iter(train(copies, x, y, training, seeds=copied_seeds, **options).final)
     predictions = []
     for points, folds in zip(data, kept_out, strict=True):
         logits = [(rows, evaluate(next(trained), points.x[rows])) for rows in folds]

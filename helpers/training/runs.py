@@ -31,6 +31,24 @@ KERNEL_BYTES = 2**25
 GATHERED_BYTES = 2**28
 
 
+def check_memory(n_snapshots: int, n_networks: int, n_parameters: int, n_bytes: int, memory_gib: float) -> None:
+    """Raise ValueError unless so many snapshots and the state of training fit into memory.
+
+    Args:
+        n_snapshots: how many.
+        n_networks: in each.
+        n_parameters: of each, at most.
+        n_bytes: of all networks together.
+        memory_gib: what there is, GiB.
+    """
+    needed = (n_snapshots + 3) * n_bytes / 2**30  # the state: parameters and two moments
+    if needed > memory_gib:
+        raise ValueError(
+            f"snapshots must fit into memory_gib = {memory_gib:g}, got {n_snapshots} of {n_networks} networks "
+            f"of {n_parameters} parameters, which need {needed:.2g} GiB: ask for fewer, or allow more."
+        )
+
+
 class Run:
     """A run of an ensemble's training, between its epochs.
 
@@ -72,15 +90,10 @@ class Run:
     ) -> None:
         self.objective = objective
         self.ensemble, self.x, self.y, self.training, self.wanted = ensemble, x, y, training, wanted
-        self.rates = training.rates(len(ensemble))
         flat = ensemble.flatten().to(x.device)
         self.n_parameters = flat.shape[1]
-        needed = (len(wanted) + 3) * flat.numel() * flat.element_size() / 2**30
-        if needed > memory_gib:
-            raise ValueError(
-                f"snapshots must fit into memory_gib = {memory_gib:g}, got {len(wanted)} of {len(ensemble)} networks "
-                f"of {flat.shape[1]} parameters, which need {needed:.2g} GiB: ask for fewer, or allow more."
-            )
+        training.rates(len(ensemble))  # as many as members
+        check_memory(len(wanted), len(ensemble), self.n_parameters, flat.nbytes, memory_gib)
         # Whole vectors: an array's last few numbers are rounded differently, and would depend on the neighbours.
         self.parameters = torch.nn.functional.pad(flat, (0, -self.n_parameters % 64))
         self.first, self.second = torch.zeros_like(self.parameters), torch.zeros_like(self.parameters)
@@ -128,7 +141,7 @@ class Run:
             kernel.OPTIMISER_CODES.index(training.optimiser),
             kernel.OUTPUT_CODES.index(self.ensemble.output),
             self.ensemble.output_bias,
-            self.rates[k],
+            training.rates(len(self.ensemble), self.epoch)[k],
             *((0.9, 0.999) if training.optimiser == "adam" else (training.momentum, 0.0)),  # PyTorch's defaults
             1e-8,
             training.weight_decay,
@@ -174,7 +187,7 @@ class Run:
             training.optimiser,
             state,
             gradient,
-            self.rates[block],
+            training.rates(len(self.ensemble), self.epoch)[block],
             steps=self.steps,
             momentum=training.momentum,
             decay=training.weight_decay,

@@ -1,26 +1,26 @@
-"""Training all members of an ensemble at once, with true snapshots of their weights on the way."""
+"""The door to training: networks, data and a protocol go in, a history with true snapshots comes out."""
 
 from __future__ import annotations
 
-import os
-import sys
 import time
 import warnings
-from collections.abc import Collection, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import AbstractContextManager
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
+from itertools import accumulate, islice
+from operator import call
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, get_args
 
 import torch
-from torch import Tensor
-from tqdm.auto import tqdm
+from torch import Tensor, nn
 
 from helpers.checks import Choice, Flag, Integer, Real
 from helpers.models.ensemble import Ensemble
 from helpers.models.losses import LOSSES
-from helpers.training.history import History, MixedHistory
+from helpers.threads import side_by_side
+from helpers.training.history import History, Networks
+from helpers.training.members import Observation, train_modules
+from helpers.training.progress import progress_bar
 from helpers.training.protocol import Training
 from helpers.training.runs import Run
 from helpers.training.steps import Objective
@@ -29,54 +29,64 @@ from helpers.training.steps import Objective
 LEG = 10
 CHECKPOINT_SECONDS = 30.0
 
-__all__ = ["History", "MixedHistory", "Training", "train", "train_mixed", "training_seconds"]
-
-DEVICES = ("auto", "cpu", "cuda")
+DeviceName = Literal["auto", "cpu", "cuda"]
 
 
 def train(
-    ensemble: Ensemble,
-    x: Tensor,
-    y: Tensor,
+    networks: Networks,
+    x: Tensor | Sequence[Tensor],
+    y: Tensor | Sequence[Tensor],
     training: Training | None = None,
     *,
+    seeds: Sequence[int] | None = None,
+    observe: Observation | None = None,
     snapshots: Collection[int] | None = None,
-    device: str = "auto",
+    device: DeviceName = "auto",
     compiled: bool = True,
     progress: bool | None = None,
     checkpoint: str | Path | None = None,
     memory_gib: float = 2.0,
     objective: Objective | None = None,
-) -> History:
+) -> History[Networks]:
     """Train every member by minibatch steps on the mean loss of its batches.
 
     Each member sees its own data in an order drawn from its own seed, and its losses are never averaged with
-    another's. On a CPU with a C++ compiler each core trains one member at a time in compiled code
+    another's. On a CPU with a C++ compiler each core trains one member of an ensemble at a time in compiled code
     (`helpers.models.kernel`); otherwise members are stacked and trained in plain PyTorch (`helpers.training.steps`).
+    Ordinary modules, which may compute anything, are differentiated by PyTorch, one to a core
+    (`helpers.training.members`).
 
     Args:
-        ensemble: the networks to start from; it is not changed.
-        x: training points, ``[n_networks, n_points, n_in]``, or ``[n_points, n_in]`` shared by all.
-        y: targets: classes ``[n_networks, n_points]`` or ``[n_points]``, int64, or for losses of numbers
+        networks: what to start from: an ensemble; several, of whatever shapes, their members counted through; or
+            ordinary modules. They are not changed.
+        x: training points. Of an ensemble, ``[n_networks, n_points, n_in]``, or ``[n_points, n_in]`` shared by all. Of
+            several, or of modules (``[n_points, …]``), one tensor for each of them, or one shared by all.
+        y: targets, likewise: classes ``[n_networks, n_points]`` or ``[n_points]``, int64, or for losses of numbers
             ``[n_networks, n_points, n_out]`` or ``[n_points, n_out]``.
         training: the protocol; by default the study's.
+        seeds: of the batch orders of modules, one for each; ensembles have theirs.
+        observe: for modules, called with a network's number and the network, in evaluation mode and without gradients,
+            after each epoch; returns numbers by name, the names always the same.
         snapshots: epochs after which to keep a copy of all weights; by default the last one. 0 is the state
             before training.
-        device: ``"cpu"``, ``"cuda"``, or ``"auto"``: the GPU where there is one. The history is on the CPU.
+        device: ``"cpu"``, ``"cuda"``, or ``"auto"``: the GPU where there is one. The history is on the CPU, where
+            modules are trained.
         compiled: whether compiled code may be used.
-        progress: whether to show epochs and time left on the error stream; by default only to a person who waits
-            (a terminal or JupyterLab), and only if it takes some seconds.
-        checkpoint: file that keeps the state of a long run, written every half minute. If it is there at the
-            start, the run continues from it, to the same result; it is removed at the end.
+        progress: whether to show epochs (for modules, networks) and time left on the error stream; by default only to
+            a person who waits (a terminal or JupyterLab), and only if it takes some seconds.
+        checkpoint: file that keeps the state of a long run of one ensemble, written every half minute. If it is there
+            at the start, the run continues from it, to the same result; it is removed at the end.
         memory_gib: what the state and the snapshots may need, GiB, above 0.
-        objective: what to make smaller instead of the mean loss of each batch, in plain PyTorch
+        objective: for ensembles, what to make smaller instead of the mean loss of each batch, in plain PyTorch
             (`helpers.robustness.objectives`). For a checkpoint it must be a frozen dataclass.
 
     Returns:
-        The history; its last ensemble is the trained one if the last epoch is among the snapshots.
+        The history; its last snapshot is the trained state if the last epoch is among the snapshots.
 
     Raises:
-        ValueError: the shapes do not fit, a snapshot is asked for outside 0 … epochs, the snapshots need too much
+        TypeError: networks are none of these, or an argument has the wrong type.
+        ValueError: the shapes do not fit, there are not as many seeds or tensors as networks, an argument is given that
+            these networks have no use for, a snapshot is asked for outside 0 … epochs, the snapshots need too much
             memory, or the checkpoint belongs to another run or is not whole.
 
     Warns:
@@ -88,7 +98,55 @@ def train(
     if progress is not None:
         Flag()("progress", progress)
     where = _device(device)
-    wanted = _wanted(snapshots, training)
+    options: dict[str, Any] = {"wanted": _wanted(snapshots, training), "progress": progress, "memory_gib": memory_gib}
+    stacked = options | {"where": where, "compiled": compiled, "objective": objective}
+    history: Any
+    if isinstance(networks, Ensemble):
+        _refuse("an ensemble, which has its own", seeds=seeds)
+        _refuse("ensembles, whose snapshots can be looked at afterwards", observe=observe)
+        if not (isinstance(x, Tensor) and isinstance(y, Tensor)):
+            raise TypeError(f"x and y must be tensors for an ensemble, got {type(x).__name__} and {type(y).__name__}.")
+        history = _train_ensemble(networks, x, y, training, checkpoint=checkpoint, **stacked)
+    elif isinstance(networks, nn.Module):
+        raise TypeError(f"networks must be an Ensemble, or a list, got {type(networks).__name__}: put it into one.")
+    elif ensembles := [network for network in networks if isinstance(network, Ensemble)]:
+        if len(ensembles) < len(networks):
+            raise TypeError("networks must be ensembles or modules, got some of each.")
+        _refuse("ensembles, which have their own", seeds=seeds)
+        _refuse("ensembles, whose snapshots can be looked at afterwards", observe=observe)
+        _refuse("several ensembles: one file cannot serve several runs", checkpoint=checkpoint)
+        history = _train_several(ensembles, x, y, training, **stacked)
+    else:
+        _refuse("modules: their state is not kept", checkpoint=checkpoint)
+        _refuse("modules, which are trained on their mean loss", objective=objective)
+        if device == "cuda":
+            raise ValueError("device must be 'cpu' or 'auto' for modules, which are trained one to a core, got 'cuda'.")
+        n = len(networks)
+        if not n or seeds is None or len(seeds) != n:
+            raise ValueError(
+                "networks and seeds must have one entry for each of at least one member, "
+                f"got {n} and {'no seeds' if seeds is None else len(seeds)}."
+            )
+        own = _one_each("x", x, n), _one_each("y", y, n)
+        history = train_modules(networks, seeds, *own, training, observe=observe, **options)
+    _warn_of(history.diverged, history.loss.shape[1])
+    return history  # type: ignore[no-any-return]
+
+
+def _train_ensemble(
+    ensemble: Ensemble,
+    x: Tensor,
+    y: Tensor,
+    training: Training,
+    *,
+    wanted: list[int],
+    where: torch.device,
+    compiled: bool,
+    progress: bool | None,
+    memory_gib: float,
+    objective: Objective | None,
+    checkpoint: str | Path | None = None,
+) -> History[Ensemble]:
     loss, dtype = LOSSES[training.loss], ensemble.weights[0].dtype
     # Moved before it is shown to all members, shared data is moved once.
     x, y = ensemble.own(x.to(where, dtype), y.to(where, None if loss.classes else dtype), classes=loss.classes)
@@ -99,17 +157,17 @@ def train(
     jobs = run.kernel_jobs if run.can_compile(compiled) else run.stacked_jobs
     done = run.epoch if checkpoint is not None and run.resume(Path(checkpoint)) else -1
     saved = time.monotonic()
-    with (
-        _pool(torch.get_num_threads() if where.type == "cpu" else 1) as pool,
-        progress_bar(training.epochs, f"{len(ensemble)} networks", "epoch", progress) as bar,
-    ):
+    # The learning rate stays the same within a leg.
+    falls = range(0, training.epochs, training.rate_every) if training.rate_factor < 1 else ()
+    with progress_bar(training.epochs, f"{len(ensemble)} networks", "epoch", progress) as bar:
         bar.update(run.epoch)
-        for stop in sorted({*range(0, training.epochs, LEG), *wanted, training.epochs}):
+        for stop in sorted({*range(0, training.epochs, LEG), *falls, *wanted, training.epochs}):
             if stop <= done:
                 continue
             n_epochs = stop - run.epoch
-            for future in [pool.submit(job) for job in jobs(n_epochs)]:
-                future.result()
+            # One thread for each block or member: as fast as lending every operation all threads, it does not stall
+            # when the cores are busy elsewhere, and it keeps the results free of the number of cores.
+            side_by_side(call, jobs(n_epochs))
             run.epoch = stop
             if stop in wanted:
                 run.snapshots[wanted.index(stop)] = run.parameters[:, : run.n_parameters]
@@ -119,11 +177,78 @@ def train(
                 saved = time.monotonic()
     if checkpoint is not None:
         Path(checkpoint).unlink(missing_ok=True)
-    return _history(run)
+    diverged = {k: int(epoch) for k, epoch in enumerate(run.diverged) if epoch >= 0}
+    return History(tuple(wanted), tuple(map(ensemble.with_parameters, run.snapshots)), run.loss, diverged)
+
+
+def _train_several(
+    ensembles: Sequence[Ensemble],
+    x: Tensor | Sequence[Tensor],
+    y: Tensor | Sequence[Tensor],
+    training: Training,
+    **options: Any,
+) -> History[Sequence[Ensemble]]:
+    """One ensemble after the other, each with the learning rates of its members."""
+    n = len(ensembles)
+    rates = iter(training.rates(sum(map(len, ensembles))))
+    histories = [
+        _train_ensemble(
+            ensemble, own_x, own_y, replace(training, learning_rate=[*islice(rates, len(ensemble))]), **options
+        )
+        for ensemble, own_x, own_y in zip(ensembles, _one_each("x", x, n), _one_each("y", y, n), strict=True)
+    ]
+    starts = accumulate(map(len, ensembles), initial=0)
+    return History(
+        histories[0].epochs,
+        tuple(zip(*(history.snapshots for history in histories), strict=True)),
+        torch.cat([history.loss for history in histories], dim=1),
+        {start + k: e for start, history in zip(starts, histories, strict=False) for k, e in history.diverged.items()},
+    )
+
+
+def _one_each(name: str, data: Tensor | Sequence[Tensor], n: int) -> list[Tensor]:
+    parts = [data] * n if isinstance(data, Tensor) else list(data)
+    if len(parts) != n:
+        raise ValueError(f"{name} must be one tensor, or one for each of {n} networks, got {len(parts)}.")
+    return parts
+
+
+def _refuse(kind: str, **given: object) -> None:
+    for name, value in given.items():
+        if value is not None:
+            raise ValueError(f"{name} must be left out for {kind}.")
+
+
+def _warn_of(diverged: Mapping[int, int], n_networks: int) -> None:
+    if diverged:
+        listed = ", ".join(f"{k} in epoch {epoch + 1}" for k, epoch in list(diverged.items())[:10])
+        more = ", …" if len(diverged) > 10 else ""
+        warnings.warn(
+            f"The loss of {len(diverged)} of {n_networks} members stopped being finite, and they were "
+            f"frozen: {listed}{more}.",
+            RuntimeWarning,
+            stacklevel=3,
+        )
+
+
+def _device(name: DeviceName) -> torch.device:
+    Choice(get_args(DeviceName))("device", name)
+    if name == "cuda" and not torch.cuda.is_available():
+        raise ValueError("device must be one that is there, got 'cuda' where PyTorch finds no GPU.")
+    return torch.device("cuda" if name != "cpu" and torch.cuda.is_available() else "cpu")
+
+
+def _wanted(snapshots: Collection[int] | None, training: Training) -> list[int]:
+    wanted = sorted(set(snapshots if snapshots is not None else [training.epochs]))
+    if not wanted:
+        raise ValueError("snapshots must name at least one epoch, got none.")
+    for epoch in wanted:
+        Integer(at_least=0, at_most=training.epochs)("snapshots", epoch)
+    return wanted
 
 
 def training_seconds(
-    ensemble: Ensemble, x: Tensor, y: Tensor, training: Training, *, device: str = "auto", n_epochs: int = 2
+    ensemble: Ensemble, x: Tensor, y: Tensor, training: Training, *, device: DeviceName = "auto", n_epochs: int = 2
 ) -> float:
     """Estimate how long `train` would take, by training for a few epochs.
 
@@ -143,97 +268,3 @@ def training_seconds(
     start = time.perf_counter()
     train(ensemble, x, y, few, device=device, progress=False)
     return (time.perf_counter() - start) / n_epochs * training.epochs
-
-
-def train_mixed(
-    layer_sizes: Sequence[Sequence[int]],
-    activations: Sequence[str],
-    seeds: Sequence[int],
-    data: Sequence[tuple[Tensor, Tensor]],
-    training: Training | None = None,
-    **options: Any,
-) -> MixedHistory:
-    """Train members that differ in shape, those of one shape together.
-
-    Args:
-        layer_sizes: of each member, see `Ensemble`.
-        activations: of each member.
-        seeds: of each member.
-        data: points ``[n_points, n_in]`` and targets of each member; of one shape among members of one shape.
-        training: the protocol; learning rates, if several, one for each member.
-        **options: see `train`, all but ``checkpoint``.
-
-    Returns:
-        The histories, by shape.
-
-    Raises:
-        ValueError: the lists are empty or differ in length, or a checkpoint is asked for; otherwise as `train`.
-    """
-    training = training or Training()
-    if "checkpoint" in options:
-        raise ValueError(
-            "checkpoint must be left out where members differ in shape: one file cannot serve several runs."
-        )
-    lengths = {len(layer_sizes), len(activations), len(seeds), len(data)}
-    if len(lengths) != 1 or lengths == {0}:
-        raise ValueError(
-            "layer_sizes, activations, seeds and data must have one entry for each of at least one member, "
-            f"got {len(layer_sizes)}, {len(activations)}, {len(seeds)} and {len(data)}."
-        )
-    rates = training.rates(len(layer_sizes))
-    shapes: dict[tuple[Any, ...], list[int]] = {}
-    for k, (sizes, (x, _)) in enumerate(zip(layer_sizes, data, strict=True)):
-        shapes.setdefault((tuple(sizes), tuple(x.shape)), []).append(k)
-    groups = []
-    for (sizes, _), members in shapes.items():
-        ensemble = Ensemble(sizes, [activations[k] for k in members], [seeds[k] for k in members])
-        x, y = (torch.stack([data[k][side] for k in members]) for side in (0, 1))
-        own = replace(training, learning_rate=tuple(rates[k] for k in members))
-        groups.append((tuple(members), train(ensemble, x, y, own, **options)))
-    return MixedHistory(tuple(groups))
-
-
-def _history(run: Run) -> History:
-    diverged = {k: int(epoch) for k, epoch in enumerate(run.diverged) if epoch >= 0}
-    if diverged:
-        listed = ", ".join(f"{k} in epoch {epoch + 1}" for k, epoch in list(diverged.items())[:10])
-        more = ", …" if len(diverged) > 10 else ""
-        warnings.warn(
-            f"The loss of {len(diverged)} of {len(run.ensemble)} members stopped being finite, and they were "
-            f"frozen: {listed}{more}.",
-            RuntimeWarning,
-            stacklevel=3,
-        )
-    ensembles = tuple(run.ensemble.with_parameters(snapshot) for snapshot in run.snapshots)
-    return History(tuple(run.wanted), ensembles, run.loss, diverged)
-
-
-def _device(name: str) -> torch.device:
-    Choice(DEVICES)("device", name)
-    if name == "cuda" and not torch.cuda.is_available():
-        raise ValueError("device must be one that is there, got 'cuda' where PyTorch finds no GPU.")
-    return torch.device("cuda" if name != "cpu" and torch.cuda.is_available() else "cpu")
-
-
-def _wanted(snapshots: Collection[int] | None, training: Training) -> list[int]:
-    wanted = sorted(set(snapshots if snapshots is not None else [training.epochs]))
-    if not wanted:
-        raise ValueError("snapshots must name at least one epoch, got none.")
-    for epoch in wanted:
-        Integer(at_least=0, at_most=training.epochs)("snapshots", epoch)
-    return wanted
-
-
-def _pool(n_threads: int) -> ThreadPoolExecutor:
-    # One thread for each block or member: as fast as lending every operation all threads, it does not stall when
-    # the cores are busy elsewhere, and it keeps the results free of the number of cores.
-    return ThreadPoolExecutor(n_threads, initializer=torch.set_num_threads, initargs=(1,))
-
-
-def progress_bar(total: int, title: str, unit: str, shown: bool | None) -> AbstractContextManager[Any]:
-    """Return a bar on the error stream; by default shown only to a person who waits, after two seconds."""
-    if shown is None:
-        # Jupyter's server names the notebook to the kernels it starts for people; papermill and nbval do not.
-        shown = sys.stderr.isatty() or "JPY_SESSION_NAME" in os.environ
-    bar: AbstractContextManager[Any] = tqdm(total=total, desc=title, unit=unit, delay=2, disable=not shown, leave=False)
-    return bar

@@ -14,8 +14,8 @@ from helpers.experiments import dirty_labels
 from helpers.experiments.dirty_data import TREATMENTS, Treatment, collect, multivariate_sweep, share_seen
 from helpers.experiments.dirty_labels import digit_sweep, suspects
 from helpers.models.sequential import digit_network
-from helpers.training.members import train_members
 from helpers.training.protocol import Training
+from helpers.training.train import train
 
 TASK = DigitTask("digits", 12, 90, 45)
 SHORT = Training(epochs=2, batch_size=32)
@@ -116,12 +116,13 @@ def test_digit_sweep_reports_what_its_networks_do():
     # One of the networks again, by hand.
     train_set, validation = TASK.split(2)
     dirty = LabelNoise(0.3)(train_set, seed=2)
-    protocol = Training(epochs=2, batch_size=32, weight_decay=1e-5)
+    protocol = Training(epochs=2, batch_size=32, weight_decay=1e-5, rate_factor=0.7, rate_every=2)
     network = digit_network("tanh", 2, size=12, dropout=0.25, last_layer=False)
-    trace = train_members([network], [2], [(dirty.data.x, dirty.data.y)], protocol, rate_factor=0.7, rate_every=2)
+    history = train([network], dirty.data.x, dirty.data.y, protocol, seeds=[2])
+    (trained,) = history.final
     with torch.no_grad():
-        guess = trace.networks[0](dirty.data.x).argmax(1)
-        hits = (trace.networks[0](validation.x).argmax(1) == validation.y).double().mean()
+        guess = trained(dirty.data.x).argmax(1)
+        hits = (trained(validation.x).argmax(1) == validation.y).double().mean()
     here = {"head": "as coded", "regularisation": "dropout and decay", "activation": "tanh", "seed": 2, "share": 0.3}
     last = found.sel(here).isel(epoch=-1)
     wrong = dirty.rows
@@ -129,21 +130,19 @@ def test_digit_sweep_reports_what_its_networks_do():
     assert last["memorised"].item() == pytest.approx(float((guess == dirty.data.y)[wrong].double().mean()))
     assert last["learned"].item() == pytest.approx(float((guess == dirty.data.y)[~wrong].double().mean()))
     assert last["recovered"].item() == pytest.approx(float((guess == train_set.y)[wrong].double().mean()))
-    assert last["loss"].item() == pytest.approx(float(trace.loss[-1, 0]))
+    assert last["loss"].item() == pytest.approx(float(history.loss[-1, 0]))
 
 
 @pytest.mark.parametrize(("name", "width"), [("sigmoid", 1), ("tanh", 2), ("softsign", 2)])
 def test_without_its_last_layer_a_bounded_network_cannot_pass_the_least_loss(name, width):
     network = digit_network(name, 0, size=12, last_layer=False)
     train_set, _ = TASK.split(0)
-    data = [(train_set.x, train_set.y)]
-    trace = train_members([network], [0], data, Training(epochs=60, batch_size=30, learning_rate=0.01))
+    networks = [network, digit_network(name, 0, size=12)]
+    training = Training(epochs=60, batch_size=30, learning_rate=0.01)
+    coded, whole = train(networks, train_set.x, train_set.y, training, seeds=[0, 0]).loss[-1].tolist()
     least = np.log(1 + 127 * np.exp(-width))
-    assert least < float(trace.loss[-1, 0]) < np.log(128)
-    whole = train_members(
-        [digit_network(name, 0, size=12)], [0], data, Training(epochs=60, batch_size=30, learning_rate=0.01)
-    )
-    assert float(whole.loss[-1, 0]) < 0.2
+    assert least < coded < np.log(128)
+    assert whole < 0.2
 
 
 def test_suspects():

@@ -66,7 +66,7 @@ def data_of(entanglement, seed):
 
 def test_members_are_the_product_of_the_axes(sweep):
     assert list(sweep.axes.items()) == list(AXES.items())
-    for ensemble in sweep.history.ensembles:
+    for ensemble in sweep.history.snapshots:
         assert ensemble.activations == tuple(member[0] for member in MEMBERS)
         assert ensemble.seeds == tuple(member[2] for member in MEMBERS)
         assert ensemble.layer_sizes == (2, *[WIDTH] * LAYERS, 2)

@@ -35,10 +35,10 @@ def test_every_kind_of_dirt_is_offered():
 
 def test_frames_for_every_combination_trained_together(monkeypatch):
     monkeypatch.setenv("EXPLORERS", "frames")
-    calls, original = [], module.train_members
-    monkeypatch.setattr(module, "train_members", lambda *a, **o: calls.append(len(a[0])) or original(*a, **o))
+    calls, original = [], module.train
+    monkeypatch.setattr(module, "train", lambda *a, **o: calls.append(len(a[0])) or original(*a, **o))
     dirt, activation, stack = dirt_explorer(**TINY).children
-    assert calls == [6]
+    assert calls == [6, 6], "digits and the plane"
     assert (dirt.value, activation.value) == ("30 % by instance", "relu")
     words = [[alt(page) for page in outer.children] for outer in stack.children]
     assert words[1][1].startswith("tanh with wrong labels: 30 % symmetric. At the end validation accuracy")
@@ -50,15 +50,15 @@ def test_frames_for_every_combination_trained_together(monkeypatch):
 
 def test_live_seed_trains_new_networks_once(monkeypatch):
     monkeypatch.delenv("EXPLORERS", raising=False)
-    seeds, original = [], module.train_members
-    monkeypatch.setattr(module, "train_members", lambda n, s, *a, **o: seeds.append(s[0]) or original(n, s, *a, **o))
+    seeds, original = [], module.train
+    monkeypatch.setattr(module, "train", lambda *a, **o: seeds.append(o.get("seeds", [None])[0]) or original(*a, **o))
     dirt, activation, seed, picture, trouble = dirt_explorer(**TINY).children
     first = picture.value
     seed.value = 1
-    assert seeds == [0, 1]
+    assert seeds == [0, None, 1, None], "digits and the plane, for each seed"
     assert picture.value != first
     activation.value, dirt.value = "tanh", "none"
     seed.value, activation.value, dirt.value = 0, "relu", "30 % by instance"
-    assert seeds == [0, 1]
+    assert seeds == [0, None, 1, None], "digits and the plane, for each seed"
     assert picture.value == first
     assert trouble.value == ""

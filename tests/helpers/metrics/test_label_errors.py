@@ -33,17 +33,17 @@ TRAINING = Training(epochs=30, batch_size=10, learning_rate=0.01)
 
 def test_no_point_is_predicted_by_a_network_that_has_seen_it(monkeypatch):
     data, seen, asked = blobs(), [], []
-    original = module.train_members
+    original = module.train
 
-    def spy(copies, seeds, parts, training, **options):
-        seen.extend({row.numpy().tobytes() for row in x} for x, _ in parts)
-        return original(copies, seeds, parts, training, **options)
+    def spy(copies, x, *arguments, **options):
+        seen.extend({row.numpy().tobytes() for row in part} for part in x)
+        return original(copies, x, *arguments, **options)
 
     def ask(network, x):
         asked.append({row.numpy().tobytes() for row in x})
         return torch.zeros(len(x), 3)
 
-    monkeypatch.setattr(module, "train_members", spy)
+    monkeypatch.setattr(module, "train", spy)
     monkeypatch.setattr(module, "evaluate", ask)
     out_of_sample(networks(2), [0, 1], [data, data], Training(epochs=1), n_folds=4)
     assert len(seen) == len(asked) == 8
@@ -58,13 +58,13 @@ def test_no_point_is_predicted_by_a_network_that_has_seen_it(monkeypatch):
 def test_folds_keep_the_shares_of_the_labels(monkeypatch):
     parts = []
 
-    def spy(copies, seeds, sets, training, **options):
-        parts.extend(sets)
-        return type("T", (), {"networks": copies})
+    def spy(copies, x, y, training, **options):
+        parts.extend(y)
+        return type("T", (), {"final": copies})
 
-    monkeypatch.setattr(module, "train_members", spy)
+    monkeypatch.setattr(module, "train", spy)
     out_of_sample(networks(1), [0], [blobs(90)], TRAINING, n_folds=3)
-    assert [y.bincount().tolist() for _, y in parts] == [[20, 20, 20]] * 3
+    assert [y.bincount().tolist() for y in parts] == [[20, 20, 20]] * 3
 
 
 def test_wrong_labels_are_found():

@@ -14,9 +14,9 @@ from helpers.evidence.intervals import paired_interval
 from helpers.models.activations import ACTIVATIONS
 from helpers.models.ensemble import Ensemble
 from helpers.seeding import torch_stream
-from helpers.training import runs
+from helpers.training import progress, runs
 from helpers.training.protocol import Training
-from helpers.training.train import train, train_mixed
+from helpers.training.train import train
 
 # The room re-exports the function under the same name.
 training_module = importlib.import_module("helpers.training.train")
@@ -48,6 +48,7 @@ def plain_loop(network, seed, x, y, training):
         optimiser = torch.optim.Adam(network.parameters(), **shared)
     else:
         optimiser = torch.optim.SGD(network.parameters(), momentum=training.momentum, **shared)
+    decay = torch.optim.lr_scheduler.StepLR(optimiser, training.rate_every, training.rate_factor)
     criterion = CRITERIA[training.loss]
     stream, losses = torch_stream(seed, "batch order"), []
     for _ in range(training.epochs):
@@ -58,6 +59,7 @@ def plain_loop(network, seed, x, y, training):
             loss.backward()
             optimiser.step()
             total += loss.item() * len(batch)
+        decay.step()
         losses.append(total / len(x))
     return losses
 
@@ -129,7 +131,7 @@ def test_snapshots_are_true(compiled):
     protocol = {"batch_size": 8, "learning_rate": 0.01}
     history = train(start, x, y, Training(epochs=5, **protocol), snapshots=[5, 0, 3, 3], compiled=compiled)
     assert history.epochs == (0, 3, 5)
-    assert len(history.ensembles) == 3
+    assert len(history.snapshots) == 3
     assert distance(history.at(0), start) == 0
     assert distance(history.at(0), history.at(3)) > 0.01
     assert distance(history.at(3), history.at(5)) > 0.01
@@ -137,7 +139,7 @@ def test_snapshots_are_true(compiled):
     shorter = train(start, x, y, Training(epochs=3, **protocol), compiled=compiled)
     assert distance(history.at(3), shorter.final) == 0
     assert torch.equal(history.loss[:3], shorter.loss)
-    addresses = {p.data_ptr() for e in (*history.ensembles, start) for p in e.parameters()}
+    addresses = {p.data_ptr() for e in (*history.snapshots, start) for p in e.parameters()}
     assert len(addresses) == 4 * len(list(start.parameters()))
 
 
@@ -218,6 +220,10 @@ def test_history_names_its_snapshots():
         ({"momentum": 1.1}, ValueError),
         ({"weight_decay": -1.0}, ValueError),
         ({"loss": "hinge"}, ValueError),
+        ({"rate_factor": 0.0}, ValueError),
+        ({"rate_factor": 1.5}, ValueError),
+        ({"rate_every": 0}, ValueError),
+        ({"rate_every": 1.5}, TypeError),
     ],
 )
 def test_wrong_protocols(change, error):
@@ -428,7 +434,7 @@ def test_interrupted_run_ends_as_if_it_was_not(stop_at, compiled, tmp_path, monk
     assert resumed.epochs == whole.epochs
     assert resumed.diverged == whole.diverged
     assert torch.equal(resumed.loss.nan_to_num(-1), whole.loss.nan_to_num(-1))
-    for one, other in zip(resumed.ensembles, whole.ensembles, strict=True):
+    for one, other in zip(resumed.snapshots, whole.snapshots, strict=True):
         assert distance(one, other) == 0
 
 
@@ -527,14 +533,14 @@ def test_snapshots_that_need_too_much_memory_are_refused_beforehand():
     x, y = blobs(20, 0)
     with pytest.raises(ValueError, match=r"snapshots must fit into memory_gib = 0\.001, got 101 of 1 networks of 2804"):
         train(start, x, y, Training(epochs=100), snapshots=range(101), memory_gib=0.001)
-    assert len(train(start, x, y, Training(epochs=2), snapshots=range(3), memory_gib=0.001).ensembles) == 3
+    assert len(train(start, x, y, Training(epochs=2), snapshots=range(3), memory_gib=0.001).snapshots) == 3
 
 
 @pytest.mark.parametrize(("shown", "lines"), [(True, True), (False, False), (None, False)])
 def test_progress_is_shown_to_those_who_wait(shown, lines, capsys, monkeypatch):
     monkeypatch.delenv("JPY_SESSION_NAME", raising=False)
-    bar = training_module.tqdm
-    monkeypatch.setattr(training_module, "tqdm", lambda **options: bar(**options | {"delay": 0, "mininterval": 0}))
+    bar = progress.tqdm
+    monkeypatch.setattr(progress, "tqdm", lambda **options: bar(**options | {"delay": 0, "mininterval": 0}))
     x, y = blobs(20, 0)
     train(Ensemble(SIZES, ["relu"] * 3, range(3)), x, y, Training(epochs=30), progress=shown)
     error = capsys.readouterr().err
@@ -544,34 +550,60 @@ def test_progress_is_shown_to_those_who_wait(shown, lines, capsys, monkeypatch):
 
 def test_progress_is_shown_in_jupyterlab(capsys, monkeypatch):
     monkeypatch.setenv("JPY_SESSION_NAME", "chapter.ipynb")
-    assert not training_module.progress_bar(1, "", "", None).disable
-    assert training_module.progress_bar(1, "", "", False).disable
+    assert not progress.progress_bar(1, "", "", None).disable
+    assert progress.progress_bar(1, "", "", False).disable
 
 
-def test_members_of_different_shape_are_grouped():
-    sizes = [[2, 7, 6, 2], [2, 5, 2], [2, 7, 6, 2], [3, 5, 2], [2, 5, 2]]
-    names, seeds = ["relu", "tanh", "gelu", "relu", "abs"], [3, 1, 4, 1, 5]
+def test_several_ensembles_have_one_history():
+    sizes, names, seeds = (
+        [[2, 7, 6, 2], [2, 5, 2], [3, 5, 2]],
+        [["relu", "gelu"], ["tanh"], ["relu", "abs"]],
+        [[3, 4], [1], [1, 5]],
+    )
+    starts = [Ensemble(*each) for each in zip(sizes, names, seeds, strict=True)]
+    x = [torch.randn(20 + k, s[0], generator=torch.Generator().manual_seed(k)) for k, s in enumerate(sizes)]
+    y = [torch.arange(20 + k) % 2 for k in range(3)]
     rates = [0.001, 0.002, 0.003, 0.004, 0.005]
-    data = [
-        (torch.randn(20 + (k == 4), s[0], generator=torch.Generator().manual_seed(k)), torch.arange(20 + (k == 4)) % 2)
-        for k, s in enumerate(sizes)
-    ]
-    mixed = train_mixed(sizes, names, seeds, data, Training(epochs=3, learning_rate=rates), snapshots=[0, 3])
-    assert sorted(k for members, _ in mixed.groups for k in members) == [0, 1, 2, 3, 4]
-    assert [members for members, _ in mixed.groups] == [(0, 2), (1,), (3,), (4,)]
-    for k in range(5):
-        history, place = mixed.member(k)
-        assert history.epochs == (0, 3)
-        start = Ensemble(sizes[k], [names[k]], [seeds[k]])
-        alone = train(start, *data[k], Training(epochs=3, learning_rate=rates[k]))
-        assert distance(history.final.select([place]), alone.final) < 1e-6
-        assert distance(history.at(0).select([place]), start) == 0
-    with pytest.raises(ValueError, match="index must be the number of a member, got 5"):
-        mixed.member(5)
-    with pytest.raises(ValueError, match="one entry for each of at least one member, got 5, 5, 4 and 5"):
-        train_mixed(sizes, names, seeds[:4], data)
-    with pytest.raises(ValueError, match="at least one member"):
-        train_mixed([], [], [], [])
+    history = train(starts, x, y, Training(epochs=3, learning_rate=rates), snapshots=[0, 3])
+    assert history.epochs == (0, 3)
+    assert history.loss.shape == (3, 5)
+    first = 0
+    for k, start in enumerate(starts):
+        members = range(first, first := first + len(start))
+        protocol = Training(epochs=3, learning_rate=[rates[number] for number in members])
+        alone = train(start, x[k], y[k], protocol)
+        assert distance(history.final[k], alone.final) == 0
+        assert distance(history.at(0)[k], start) == 0
+        assert torch.equal(history.loss[:, members], alone.loss)
+
+
+def test_members_of_several_ensembles_are_counted_through():
+    x, y = blobs(40, 0)
+    starts = [Ensemble([2, 5, 2], ["relu"] * 2, [0, 1]), Ensemble([2, 4, 4, 2], ["relu"] * 2, [0, 1])]
+    protocol = Training(epochs=30, batch_size=40, learning_rate=[0.01, 0.01, 0.01, 1e30], optimiser="sgd")
+    with pytest.warns(RuntimeWarning, match="The loss of 1 of 4 members .* frozen: 3 in epoch"):
+        history = train(starts, x, y, protocol)  # the same points for all
+    assert list(history.diverged) == [3]
+    assert history.loss[-1].isnan().tolist() == [False, False, False, True]
+
+
+@BOTH
+@pytest.mark.parametrize("optimiser", ["adam", "sgd"])
+def test_falling_rate_is_that_of_pytorch(optimiser, compiled):
+    x, y = blobs(40, 1)
+    rates = [0.01, 0.03]
+    protocol = {"epochs": 25, "batch_size": 16, "optimiser": optimiser, "rate_factor": 0.5, "rate_every": 3}
+    start = Ensemble(SIZES, ["tanh", "relu"], [3, 4])
+    options = {"compiled": compiled, "snapshots": [7, 25]}
+    history = train(start, x, y, Training(learning_rate=rates, **protocol), **options)
+    for k, rate in enumerate(rates):
+        network = start.member(k)
+        losses = plain_loop(network, start.seeds[k], x, y, Training(learning_rate=rate, **protocol))
+        torch.testing.assert_close(history.loss[:, k], torch.tensor(losses), rtol=0, atol=2e-5)
+        for p, q in zip(history.final.member(k).parameters(), network.parameters(), strict=True):
+            torch.testing.assert_close(p, q, rtol=0, atol=2e-5)
+    steady = train(start, x, y, Training(learning_rate=rates, **protocol | {"rate_factor": 1.0}), **options)
+    assert distance(history.final, steady.final) > 0.01
 
 
 def test_device_that_is_not_there():
@@ -629,6 +661,40 @@ def test_options_that_are_none(name):
         train(Ensemble(SIZES, ["relu"], [0]), x, y, Training(epochs=1), **{name: "no"})
 
 
-def test_mixed_shapes_have_no_checkpoint(tmp_path):
-    with pytest.raises(ValueError, match="checkpoint must be left out"):
-        train_mixed([SIZES], ["relu"], [0], [blobs(10, 0)], Training(epochs=1), checkpoint=tmp_path / "run.pt")
+def observe(k, network):
+    return {}
+
+
+@pytest.mark.parametrize(
+    ("networks", "option", "words"),
+    [
+        ("one", {"seeds": [0]}, "seeds must be left out for an ensemble"),
+        ("one", {"observe": observe}, "observe must be left out for ensembles"),
+        ("two", {"seeds": [0, 1]}, "seeds must be left out for ensembles"),
+        ("two", {"observe": observe}, "observe must be left out for ensembles"),
+        ("two", {"checkpoint": "run.pt"}, "checkpoint must be left out for several ensembles"),
+        ("modules", {"checkpoint": "run.pt"}, "checkpoint must be left out for modules"),
+        ("modules", {"objective": observe}, "objective must be left out for modules"),
+        ("two", {"x": [torch.zeros(10, 2)]}, "x must be one tensor, or one for each of 2 networks, got 1"),
+        ("modules", {"y": []}, "y must be one tensor, or one for each of 1 networks, got 0"),
+    ],
+)
+def test_options_that_such_networks_have_no_use_for(networks, option, words):
+    one = Ensemble(SIZES, ["relu"], [0])
+    start = {"one": one, "two": [one, one], "modules": [one.member(0)]}[networks]
+    seeds = {"seeds": [0]} if networks == "modules" else {}
+    data = dict(zip("xy", blobs(10, 0), strict=True))
+    with pytest.raises(ValueError, match=words):
+        train(start, training=Training(epochs=1), **(data | seeds | option))
+
+
+def test_networks_that_are_none():
+    one, (x, y) = Ensemble(SIZES, ["relu"], [0]), blobs(10, 0)
+    with pytest.raises(TypeError, match="networks must be an Ensemble, or a list, got Sequential: put it into one"):
+        train(one.member(0), x, y, seeds=[0])
+    with pytest.raises(TypeError, match="networks must be ensembles or modules, got some of each"):
+        train([one, one.member(0)], x, y)
+    with pytest.raises(TypeError, match="x and y must be tensors for an ensemble, got list and Tensor"):
+        train(one, [x], y)
+    with pytest.raises(ValueError, match="at least one member, got 0"):
+        train([], x, y)
