@@ -42,9 +42,9 @@ results_folder: str = "../results"  # existing folder"""
 WORK = """\
 import time
 started = time.perf_counter()
-from helpers import results
-from helpers.experiments.sweeps import spiral_sweep, training_results
-from helpers.training.train import Training
+from helpers.evidence import results
+from helpers.experiments import spiral_sweep, training_results
+from helpers.training import Training
 imported = time.perf_counter()
 seeds = range(seed, seed + 10)
 sweep = spiral_sweep(activations=["relu"], entanglements=[6], seeds=seeds, training=Training(epochs=epochs))
@@ -81,7 +81,7 @@ def timed(cores: Sequence[int], jobs: int, epochs: int) -> dict[str, Any]:
     with tempfile.TemporaryDirectory() as folder:
         root = Path(folder)
         grid = write_project(root, jobs, epochs)
-        command = [sys.executable, str(ROOT / "book/engine.py"), "--root", str(root), "--grid", str(grid)]
+        command = [sys.executable, str(ROOT / "workflow/engine.py"), "--root", str(root), "--grid", str(grid)]
         path = os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH")]))
 
         def run() -> float:

@@ -5,7 +5,6 @@ its result depends on has changed, and the pages in book/_build/html are replace
 """
 
 import argparse
-import ast
 import hashlib
 import json
 import os
@@ -14,22 +13,27 @@ import re
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
+ROOT = Path(__file__).resolve().parents[1]
+sys.path.insert(0, str(ROOT / "workflow"))  # chapters are jobs like any other
+
+import api_pages
+import engine
 import execute
+import grids
+import jobs
 import nbformat
 import psutil
 import yaml
-from execute import BuildError, Record
+from execute import BuildError
 
-ROOT = Path(__file__).resolve().parents[1]
-QUICK_LIMIT, LONG_LIMIT = 600.0, 3 * 3600.0
-"""Seconds a chapter may take with the preset quick, and with any other."""
+from helpers.files import replacing
 
 CHECKED = "nbval-check-output"
 """Tag of the cells whose output is kept in git and compared by nbval."""
@@ -47,41 +51,40 @@ VENDORED = {
 
 @dataclass(frozen=True)
 class Chapter:
-    """A chapter as this run leaves it: its record, the executed notebook, and whether it ran just now."""
+    """A chapter as this run leaves it.
 
-    record: Record
+    Attributes:
+        name: of the notebook, without its ending.
+        notebook: the executed one.
+        record: what its job wrote down: seconds, peak_mib, executed, files.
+        fresh: whether it ran just now.
+    """
+
+    name: str
     notebook: Path
+    record: Mapping[str, Any]
     fresh: bool
 
 
-def chapter_names(root: Path) -> list[str]:
-    """Names of the notebooks in the table of contents, in reading order."""
-    toc = yaml.safe_load((root / "book/_toc.yml").read_text())
-    groups = [toc, *toc.get("parts", [])]
-    files = [entry["file"] for group in groups for entry in group.get("chapters", [])]
-    return [file.removeprefix("notebooks/") for file in files if file.startswith("notebooks/")]
-
-
-def execute_chapters(root: Path, preset: str, limit: float | None = None) -> list[Chapter]:
-    """Execute the chapters whose stored result is not the one wanted; the first failure stops the build.
+def execute_chapters(root: Path, preset: str, names: Sequence[str]) -> list[Chapter]:
+    """Execute the chapters whose result is not there, side by side on all cores.
 
     Args:
         root: the project's folder.
         preset: name of the parameter set.
-        limit: seconds a chapter may take; by default what its preset allows.
+        names: of the chapters.
+
+    Raises:
+        BuildError: a chapter failed; those that did not are kept.
     """
-    limit = limit or (QUICK_LIMIT if preset == "quick" else LONG_LIMIT)
-    done = []
-    for name in chapter_names(root):
-        output = root / "book/_build/executed" / preset / f"{name}.ipynb"
-        record = execute.stored_record(output, execute.chapter_key(root, name, preset))
-        fresh = record is None
-        if record is None:
-            print(f"{name}: executing with the preset {preset} ...", flush=True)
-            record = execute.execute(root, name, preset, output, limit=limit)
-        print(f"{name}: {'executed in' if fresh else 'kept; it took'} {record.seconds:.1f} s", flush=True)
-        done.append(Chapter(record, output, fresh))
-    return done
+    plan = grids.pages_plan(root, preset, names)
+    executed = engine.run(root, plan, cores=engine.cores_here())
+    chapters = []
+    for job in plan.jobs:
+        record = jobs.stored(root, job)
+        assert record is not None
+        chapters.append(Chapter(job.chapter, job.notebook(root), record, job.name in executed))
+    return chapters
 
 
 def has_vendored(root: Path) -> bool:
@@ -89,15 +92,14 @@ def has_vendored(root: Path) -> bool:
     return all(list((root / "book/node_modules").glob(pattern)) for pattern in VENDORED)
 
 
-def stage(root: Path, done: Iterable[Chapter], status: str, source: Path) -> None:
+def stage(root: Path, chapters: Iterable[Chapter], status: str, source: Path) -> None:
     """Put everything Sphinx reads into the folder `source`, made anew."""
     shutil.rmtree(source, ignore_errors=True)
     unread = shutil.ignore_patterns("_build", "node_modules", "package*.json", ".*")
     shutil.copytree(root / "book", source / "book", ignore=unread)
     (source / "notebooks").mkdir()
-    for chapter in done:
-        page = without_repetition(execute.read_notebook(chapter.notebook))
-        nbformat.write(page, source / "notebooks" / chapter.notebook.name)  # type: ignore[no-untyped-call]
+    for chapter in chapters:
+        shutil.copy(chapter.notebook, source / "notebooks")
     config = yaml.safe_load((root / "_config.yml").read_text())
     if has_vendored(root):
         for pattern, folder in VENDORED.items():
@@ -110,7 +112,7 @@ def stage(root: Path, done: Iterable[Chapter], status: str, source: Path) -> Non
             config["sphinx"]["config"].pop(setting, None)
     (source / "_config.yml").write_text(yaml.safe_dump(config))
     fill(source / "book/status.md", "<!-- chapters -->", status)
-    write_api(root, source / "book/api")
+    api_pages.write(root, source / "book/api")
     fill_report(root, source / "book/replication-report.md")
     for measured in benchmarks(root):
         fill(source / "book/performance.md", f"<!-- {measured.stem} -->", measured.read_text())
@@ -119,28 +121,6 @@ def stage(root: Path, done: Iterable[Chapter], status: str, source: Path) -> Non
 def benchmarks(root: Path) -> list[Path]:
     """What `make bench` measured last; each file has its place on the performance page, marked by its name."""
     return sorted((root / "benchmarks").glob("*.md"))
-
-
-def without_repetition(notebook: Any) -> Any:
-    """A notebook without papermill's cell of parameters, where it says the same as the notebook's own."""
-    tagged = {tag: c for c in notebook.cells for tag in c.metadata.get("tags", [])}
-    injected, own = tagged.get("injected-parameters"), tagged.get("parameters")
-    if injected and own and assigned(injected.source).items() <= assigned(own.source).items():
-        notebook.cells.remove(injected)
-    return notebook
-
-
-def assigned(source: str) -> dict[str, str]:
-    """The names that a cell of parameters sets, with their values as code."""
-    pairs: dict[str, str] = {}
-    for node in ast.parse(source).body:
-        match node:
-            case (
-                ast.Assign(targets=[ast.Name(id=name)], value=value)
-                | ast.AnnAssign(target=ast.Name(id=name), value=ast.expr() as value)
-            ):
-                pairs[name] = ast.unparse(value)
-    return pairs
 
 
 def fill_report(root: Path, page: Path) -> None:
@@ -164,41 +144,23 @@ def fill(page: Path, marker: str, text: str) -> None:
         page.write_text(page.read_text().replace(marker, text))
 
 
-def write_api(root: Path, folder: Path) -> None:
-    """Write one page for each room of `helpers`, and one for the ground they stand on, filled by autodoc."""
-    package = root / "helpers"
-    rooms = {"ground": [f"helpers.{f.stem}" for f in sorted(package.glob("*.py")) if not f.stem.startswith("__")]}
-    for face in sorted(package.glob("*/__init__.py")):
-        name = face.parent.name
-        modules = [f.stem for f in sorted(face.parent.glob("*.py")) if f != face]
-        rooms[name] = [f"helpers.{name}.{module}" for module in modules]
-    folder.mkdir(exist_ok=True)
-    # matplotlib writes a method `set` into every subclass of its figures, with markup that only its own pages know.
-    options = "   :members:\n   :exclude-members: set\n"
-    for room, modules in rooms.items():
-        title = "The ground" if room == "ground" else f"`helpers.{room}`"
-        about = "" if room == "ground" else f"```{{eval-rst}}\n.. automodule:: helpers.{room}\n```\n\n"
-        sections = [f"## `{m}`\n\n```{{eval-rst}}\n.. automodule:: {m}\n{options}```\n" for m in modules]
-        (folder / f"{room}.md").write_text(f"# {title}\n\n{about}" + "\n".join(sections))
-
-
-def table(done: Iterable[Chapter]) -> str:
+def table(chapters: Iterable[Chapter]) -> str:
     """What the chapters cost, as a table to read in a terminal."""
-    done = list(done)
-    width = max([len(c.record.chapter) for c in done] + [7])
+    chapters = list(chapters)
+    width = max([len(c.name) for c in chapters] + [7])
     lines = [f"{'chapter':{width}}  {'seconds':>8}  {'peak MiB':>8}  result"]
-    for c in done:
-        r = c.record
-        result = "executed now" if c.fresh else f"kept, of {r.executed} UTC"
-        lines.append(f"{r.chapter:{width}}  {r.seconds:8.1f}  {r.peak_mib:8.0f}  {result}")
+    for c in chapters:
+        result = "executed now" if c.fresh else f"kept, of {c.record['executed']} UTC"
+        lines.append(f"{c.name:{width}}  {c.record['seconds']:8.1f}  {c.record['peak_mib']:8.0f}  {result}")
     return "\n".join(lines)
 
 
-def status_text(root: Path, done: Iterable[Chapter], preset: str) -> str:
+def status_text(root: Path, chapters: Iterable[Chapter], preset: str) -> str:
     """The same table for the page on how the book was made, and what made it."""
     rows = [
-        f"| {{doc}}`../notebooks/{r.chapter}` | {r.seconds:.1f} | {r.peak_mib:.0f} | {r.executed} |"
-        for r in (c.record for c in done)
+        f"| {{doc}}`../notebooks/{c.name}` | {c.record['seconds']:.1f} | {c.record['peak_mib']:.0f} "
+        f"| {c.record['executed']} |"
+        for c in chapters
     ]
     memory = psutil.virtual_memory().total / 2**30
     facts = {
@@ -243,10 +205,10 @@ def commit(root: Path) -> str:
         return "unknown"
 
 
-def pages_key(root: Path, done: Iterable[Chapter]) -> str:
+def pages_key(root: Path, chapters: Iterable[Chapter]) -> str:
     """The hash of everything the pages depend on, besides the moment and commit at which they are built."""
     prose = [f for f in (root / "book").iterdir() if f.is_file() and not f.name.startswith(".")]
-    files = execute.file_hash(
+    files = [
         root / "_config.yml",
         root / "requirements.txt",
         root / "constraints.txt",
@@ -255,12 +217,12 @@ def pages_key(root: Path, done: Iterable[Chapter]) -> str:
         *execute.files_below(root / "helpers", ".py", ".yaml"),
         *execute.files_below(root / "results", ".nc"),
         *benchmarks(root),
-    )
-    whole = json.dumps([files, has_vendored(root), [c.record.digest for c in done]])
+    ]
+    whole = json.dumps([execute.file_hash(files), has_vendored(root), [c.record["files"] for c in chapters]])
     return hashlib.sha256(whole.encode()).hexdigest()
 
 
-def build_pages(root: Path, done: list[Chapter], preset: str) -> bool:
+def build_pages(root: Path, chapters: list[Chapter], preset: str) -> bool:
     """Make the pages in book/_build/html; returns False where they were up to date.
 
     Raises:
@@ -268,10 +230,10 @@ def build_pages(root: Path, done: list[Chapter], preset: str) -> bool:
     """
     build = root / "book/_build"
     html, key_file, staging, source = (build / n for n in ("html", "pages.key", "staging", "source"))
-    key = pages_key(root, done)
+    key = pages_key(root, chapters)
     if (html / "index.html").is_file() and key_file.is_file() and key_file.read_text() == key:
         return False
-    stage(root, done, status_text(root, done, preset), source)
+    stage(root, chapters, status_text(root, chapters, preset), source)
     shutil.rmtree(staging, ignore_errors=True)
     print("Jupyter Book: making the pages ...", flush=True)
     command = [str(Path(sys.executable).with_name("jupyter-book")), "build", str(source)]
@@ -297,9 +259,9 @@ def build_pages(root: Path, done: list[Chapter], preset: str) -> bool:
 
 def make_book(root: Path, preset: str) -> None:
     """Execute what must be executed, make the pages, and say what it cost and where the book is."""
-    done = execute_chapters(root, preset)
-    new = build_pages(root, done, preset)
-    print(f"\n{table(done)}\n")
+    chapters = execute_chapters(root, preset, grids.chapter_names(root))
+    new = build_pages(root, chapters, preset)
+    print(f"\n{table(chapters)}\n")
     if not has_vendored(root):
         print("npm's packages are not installed: the pages load widgets and formulas from public hosts.")
     address = (root / "book/_build/html/index.html").as_uri()
@@ -307,15 +269,12 @@ def make_book(root: Path, preset: str) -> None:
 
 
 def make_outputs(root: Path) -> None:
-    """Execute every notebook with its defaults; keep the checked cells' outputs in git's copy of it."""
-    for notebook in sorted((root / "notebooks").glob("*.ipynb")):
-        print(f"{notebook.stem}: executing with its defaults ...", flush=True)
-        output = root / "book/_build/outputs" / notebook.name
-        execute.execute(root, notebook.stem, None, output, limit=QUICK_LIMIT)
-        kept = keep_checked(execute.read_notebook(output))
-        partial = notebook.with_suffix(".partial")
-        nbformat.write(kept, partial)  # type: ignore[no-untyped-call]
-        os.replace(partial, notebook)
+    """Keep the outputs of the checked cells, as every notebook writes them with its defaults, in git's copy of it."""
+    names = sorted(path.stem for path in (root / "notebooks").glob("*.ipynb"))
+    for chapter in execute_chapters(root, grids.QUICK, names):
+        kept = keep_checked(execute.read_notebook(chapter.notebook))
+        with replacing("notebook", execute.notebook_path(root, chapter.name)) as partial:
+            partial.write_text(nbformat.writes(kept) + "\n")  # type: ignore[no-untyped-call]
 
 
 def keep_checked(notebook: Any) -> Any:

@@ -3,7 +3,7 @@
 A grid is one YAML file. It names a notebook and gives its parameters values:
 
     notebook: 01_weight_norms
-    preset: quick                         # optional: where parameters start from; else the notebook's own defaults
+    preset: full                          # optional: where parameters start from; else the notebook's own defaults
     parameters: {n_networks: 5}           # optional: the same for every job
     grid:                                 # every combination of these
       learning_rate: [0.0003, 0.001, 0.003]
@@ -18,50 +18,33 @@ import ast
 import hashlib
 import itertools
 import json
+import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "book"))  # notebooks are executed there
+
 import execute
-import make
-import yaml
 from execute import BuildError
+from jobs import Job
 
 from helpers.checks import Flag, Integer, Real, Rule
+from helpers.files import read_yaml
+
+QUICK = "quick"
+"""The preset that is the notebooks' own defaults; the others are folders below notebooks/params."""
 
 OWN = ("save_results", "results_folder")
 """Parameters that every job sets itself; a notebook that lacks one of them writes no results."""
 
-BY_TYPE: Mapping[type, Rule] = {bool: Flag(), int: Integer(), float: Real()}
-LONGEST = 24 * 28.0
+RULES: Mapping[str, Rule] = {"bool": Flag(), "int": Integer(), "float": Real()}
+TYPES: Mapping[str, type] = {"str": str, "list": list, "dict": dict}
+"""What is known of a parameter by its annotation; its own rule is applied by the notebook."""
 
-
-@dataclass(frozen=True)
-class Job:
-    """One execution of a notebook.
-
-    Attributes:
-        chapter: name of the notebook without its ending.
-        parameters: all parameters but those of `OWN`.
-        chosen: those that a grid varies, in its order.
-        key: hash of everything the result depends on.
-    """
-
-    chapter: str
-    parameters: Mapping[str, Any]
-    chosen: Mapping[str, Any]
-    key: str
-
-    @property
-    def name(self) -> str:
-        """Unique among all jobs, and fit for a file."""
-        return f"{self.chapter}-{self.key[:16]}"
-
-    @property
-    def title(self) -> str:
-        """The job in words: its notebook, and the parameters that tell it from the others."""
-        return ", ".join([self.chapter, *(f"{name} = {json.dumps(value)}" for name, value in self.chosen.items())])
+QUICK_HOURS, LONG_HOURS, MOST_HOURS = 1 / 6, 3.0, 24 * 28.0
+"""Hours that a page with the defaults may take, that any other job may take, and that a grid may allow."""
 
 
 @dataclass(frozen=True)
@@ -69,7 +52,7 @@ class Plan:
     """All jobs of one run.
 
     Attributes:
-        name: of the preset or grid, fit for a folder.
+        name: of the preset or grid, fit for a file.
         title: the same in words.
         jobs: what to execute.
         hours: time limit of each job.
@@ -85,45 +68,87 @@ class Plan:
     described: Mapping[str, Any] = field(default_factory=dict)
 
 
-def preset_plan(root: Path, preset: str) -> Plan:
-    """One job for each chapter that can save results, with the parameters of a preset.
+@dataclass(frozen=True)
+class Parameter:
+    """What a notebook declares of a parameter: the name of its type, and its default."""
 
-    Raises:
-        BuildError: there is no such preset.
-    """
+    kind: str
+    default: Any
+
+
+def chapter_names(root: Path) -> list[str]:
+    """Names of the notebooks in the table of contents, in reading order."""
+    toc = read_mapping(root / "book/_toc.yml")
+    groups = [toc, *toc.get("parts", [])]
+    files = [entry["file"] for group in groups for entry in group.get("chapters", [])]
+    return [file.removeprefix("notebooks/") for file in files if file.startswith("notebooks/")]
+
+
+def pages_plan(root: Path, preset: str, chapters: Sequence[str]) -> Plan:
+    """The chapters' pages: each notebook executed whole, with the parameters of a preset."""
     jobs = []
-    for chapter in make.chapter_names(root):
-        defaults = declared(root, chapter)
-        values = read_yaml(execute.parameter_file(root, chapter, preset), root)
-        if set(OWN) <= set(defaults):
-            jobs.append(make_job(root, chapter, {**defaults, **values}, {"preset": preset}))
-    return Plan(f"preset-{preset}", f"the preset {preset}", jobs, make.LONG_LIMIT / 3600)
+    for chapter in chapters:
+        given = preset_parameters(root, chapter, preset)
+        jobs.append(Job(chapter, True, given, execute.sources_hash(root, chapter, whole=True)))
+    hours = QUICK_HOURS if preset == QUICK else LONG_HOURS
+    return Plan(f"book-{preset}", f"the book with the preset {preset}", jobs, hours)
+
+
+def preset_plan(root: Path, preset: str) -> Plan:
+    """One job for each chapter that can save results, with the parameters of a preset."""
+    jobs = []
+    for chapter in chapter_names(root):
+        known = declared(root, chapter)
+        if set(OWN) <= set(known):
+            given = preset_parameters(root, chapter, preset)
+            check(f"{preset}/{chapter}.yaml", chapter, given, known)
+            jobs += result_jobs(root, chapter, {**defaults(known), **given}, [{}])
+    return Plan(f"preset-{preset}", f"the preset {preset}", jobs, LONG_HOURS)
+
+
+def result_jobs(
+    root: Path, chapter: str, parameters: Mapping[str, Any], combinations: Sequence[Mapping[str, Any]]
+) -> list[Job]:
+    """One job for each combination of values on top of the other parameters."""
+    sources = execute.sources_hash(root, chapter, whole=False)
+    given = {name: value for name, value in parameters.items() if name not in OWN}
+    return [Job(chapter, False, {**given, **chosen}, sources, chosen) for chosen in combinations]
+
+
+def preset_parameters(root: Path, chapter: str, preset: Any) -> dict[str, Any]:
+    """The parameters that a preset gives a chapter, or a `BuildError` that names the presets there are."""
+    if preset == QUICK:
+        return {}
+    presets = [QUICK, *sorted(p.name for p in (root / "notebooks/params").glob("*") if p.is_dir())]
+    if preset not in presets:
+        raise BuildError(f"There is no preset {preset!r}; the presets are: {', '.join(presets)}.")
+    return read_mapping(root / "notebooks/params" / preset / f"{chapter}.yaml")
 
 
 def grid_plan(root: Path, path: Path) -> Plan:
-    """One job for each combination of the values of a grid file.
+    """The jobs of a user's grid.
 
     Raises:
-        BuildError: the file is no sound grid; the text is one sentence that names what is wrong and what is allowed.
+        BuildError: the grid is not one, or asks for what its notebook does not know.
     """
-    if not path.is_file():
-        raise BuildError(f"There is no grid {path}; GRID must be the path of a YAML file.")
-    said = read_yaml(path, path.parent)
+    said = read_mapping(path)
     known = ("notebook", "preset", "parameters", "grid", "combinations", "join", "hours")
-    if unknown := [name for name in said if name not in known]:
-        raise BuildError(f"{path.name}: {unknown[0]} is no part of a grid; it takes {', '.join(known)}.")
+    for name in said:
+        if name not in known:
+            raise BuildError(f"{path.name}: {name} is no part of a grid; it takes {', '.join(known)}.")
     chapter = chapter_named(root, path, said.get("notebook"))
-    defaults = declared(root, chapter)
-    if missing := [name for name in OWN if name not in defaults]:
-        raise BuildError(f"{path.name}: {chapter} has no parameter {missing[0]}, so it writes no results to gather.")
-    rules = declared_rules(root, chapter)
-    start = read_yaml(execute.parameter_file(root, chapter, said["preset"]), root) if "preset" in said else {}
+    parameters = declared(root, chapter)
+    for name in OWN:
+        if name not in parameters:
+            raise BuildError(f"{path.name}: {chapter} has no parameter {name}, so it writes no results to gather.")
+    start = preset_parameters(root, chapter, said.get("preset", QUICK))
     fixed = mapping(path, "parameters", said.get("parameters", {}))
     combinations = read_combinations(path, said)
-    for name, value in [*fixed.items(), *(item for one in combinations for item in one.items())]:
-        check(path, chapter, name, value, defaults, rules)
-    if doubled := [name for name in combinations[0] if name in fixed]:
-        raise BuildError(f"{path.name}: {doubled[0]} must stand under parameters or be varied, not both.")
+    for name in combinations[0]:
+        if name in fixed:
+            raise BuildError(f"{path.name}: {name} must stand under parameters or be varied, not both.")
+    for values in [fixed, *combinations]:
+        check(path.name, chapter, values, parameters, own=OWN)
     join = mapping(path, "join", said.get("join", {}))
     for name, dimension in join.items():
         if name not in said.get("grid", {}) or not isinstance(dimension, str):
@@ -131,27 +156,22 @@ def grid_plan(root: Path, path: Path) -> Plan:
                 f"{path.name}: join must give a dimension to parameters that grid varies, got {name}: {dimension!r}."
             )
     try:
-        hours = Real(above=0, at_most=LONGEST)("hours", said.get("hours", make.LONG_LIMIT / 3600))
+        hours = Real(above=0, at_most=MOST_HOURS)("hours", said.get("hours", LONG_HOURS))
     except (TypeError, ValueError) as error:
         raise BuildError(f"{path.name}: {error}") from None
-    jobs = [make_job(root, chapter, {**defaults, **start, **fixed, **one}, one) for one in combinations]
+    jobs = result_jobs(root, chapter, {**defaults(parameters), **start, **fixed}, combinations)
     where = hashlib.sha256(str(path.resolve()).encode()).hexdigest()[:8]
     return Plan(f"grid-{path.stem}-{where}", f"the grid {path.name}", jobs, hours, path.resolve(), said)
 
 
-def make_job(root: Path, chapter: str, parameters: Mapping[str, Any], chosen: Mapping[str, Any]) -> Job:
-    """A job with its key."""
-    values = {name: value for name, value in parameters.items() if name not in OWN}
-    return Job(chapter, values, chosen, execute.content_key(root, chapter, values, whole=False))
-
-
-def read_yaml(path: Path, root: Path) -> dict[str, Any]:
+def read_mapping(path: Path) -> dict[str, Any]:
     """What a YAML file says, which must be names with values."""
+    if not path.is_file():
+        raise BuildError(f"There is no file {path}; a grid, and each chapter's part of a preset, is a YAML file.")
     try:
-        said = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        reason = " ".join(str(error).split())
-        raise BuildError(f"{path.relative_to(root)} must be YAML, but cannot be read: {reason}.") from None
+        said = read_yaml(path)
+    except ValueError as error:
+        raise BuildError(str(error)) from None
     return mapping(path, "it", {} if said is None else said)
 
 
@@ -182,21 +202,21 @@ def read_combinations(path: Path, said: Mapping[str, Any]) -> list[dict[str, Any
                 raise BuildError(
                     f"{path.name}: {name} must be a non-empty list of values without repetitions, got {choices!r}."
                 )
-        found = [dict(zip(values, one, strict=True)) for one in itertools.product(*values.values())]
+        combinations = [dict(zip(values, chosen, strict=True)) for chosen in itertools.product(*values.values())]
     else:
         listed = said["combinations"]
         if not isinstance(listed, list) or not listed or repeated(listed):
             raise BuildError(f"{path.name}: combinations must be a non-empty list without repetitions, got {listed!r}.")
-        found = [mapping(path, f"combinations[{k}]", one) for k, one in enumerate(listed)]
-        for k, one in enumerate(found):
-            if set(one) != set(found[0]):
+        combinations = [mapping(path, f"combinations[{k}]", chosen) for k, chosen in enumerate(listed)]
+        for k, chosen in enumerate(combinations):
+            if set(chosen) != set(combinations[0]):
                 raise BuildError(
                     f"{path.name}: combinations[{k}] must have the parameters of the first one, "
-                    f"{', '.join(found[0])}, got {', '.join(one)}."
+                    f"{', '.join(combinations[0])}, got {', '.join(chosen)}."
                 )
-    if not found[0]:
+    if not combinations[0]:
         raise BuildError(f"{path.name} must vary at least one parameter.")
-    return found
+    return combinations
 
 
 def repeated(values: Sequence[Any]) -> bool:
@@ -206,60 +226,44 @@ def repeated(values: Sequence[Any]) -> bool:
 
 
 def check(
-    path: Path, chapter: str, name: str, value: Any, defaults: Mapping[str, Any], rules: Mapping[str, Rule]
+    file: str, chapter: str, given: Mapping[str, Any], known: Mapping[str, Parameter], own: Sequence[str] = ()
 ) -> None:
-    """Refuse a value that the notebook would refuse, in the notebook's own words."""
-    free = [other for other in defaults if other not in OWN]
-    if name in OWN:
-        raise BuildError(f"{path.name}: {name} is set by every job itself; a grid takes {', '.join(free)}.")
-    if name not in defaults:
-        raise BuildError(f"{path.name}: {name} is not a parameter of {chapter}; it takes {', '.join(free)}.")
-    kind = type(defaults[name])
-    rule = rules.get(name) or BY_TYPE.get(kind)
-    try:
-        if rule:
-            rule(name, value)
-        elif not isinstance(value, kind):
-            raise TypeError(f"{name} must be of type {kind.__name__}, got {value!r} ({type(value).__name__}).")
-    except (TypeError, ValueError) as error:
-        raise BuildError(f"{path.name}: {error}") from None
-
-
-def code_cells(root: Path, chapter: str) -> list[Any]:
-    """The code cells of a notebook."""
-    return [c for c in execute.read_notebook(root / "notebooks" / f"{chapter}.ipynb").cells if c.cell_type == "code"]
-
-
-def declared(root: Path, chapter: str) -> dict[str, Any]:
-    """The parameters a notebook declares, with their default values."""
-    tagged = [c.source for c in code_cells(root, chapter) if "parameters" in c.metadata.get("tags", [])]
-    pairs = make.assigned(tagged[0]) if tagged else {}
-    return {name: ast.literal_eval(code) for name, code in pairs.items()}
-
-
-def declared_rules(root: Path, chapter: str) -> dict[str, Rule]:
-    """The rules that a notebook hands to ``check_parameters``; none where they are made of more than imported names."""
-    imports: list[ast.stmt] = []
-    for cell in code_cells(root, chapter):
+    """Refuse names that a notebook does not declare, and values of another type than it declares."""
+    free = ", ".join(name for name in known if name not in OWN)
+    for name, value in given.items():
+        if name in own:
+            raise BuildError(f"{file}: {name} is set by every job itself; a grid takes {free}.")
+        if name not in known:
+            raise BuildError(f"{file}: {name} is not a parameter of {chapter}; it takes {free}.")
+        kind = known[name].kind
         try:
-            body = ast.parse(cell.source).body
-        except SyntaxError:  # a cell with a magic command
-            continue
-        imports += [node for node in body if isinstance(node, ast.ImportFrom) and not node.level]
-        for node in body:
-            match node:
-                case ast.Expr(value=ast.Call(func=ast.Name(id="check_parameters"), keywords=given)):
-                    return evaluated(imports, {k.arg: k.value for k in given if k.arg})
-    return {}
+            if kind in RULES:
+                RULES[kind](name, value)
+            elif not isinstance(value, TYPES.get(kind, object)):
+                raise TypeError(f"{name} must be of type {kind}, got {value!r} ({type(value).__name__}).")
+            json.dumps(value)  # YAML knows dates, notebooks' parameters do not
+        except (TypeError, ValueError) as error:
+            raise BuildError(f"{file}: {error}") from None
 
 
-def evaluated(imports: Sequence[ast.stmt], expressions: Mapping[str, ast.expr]) -> dict[str, Rule]:
-    """Evaluate expressions after those imports that give them their names."""
-    names = {n.id for e in expressions.values() for n in ast.walk(e) if isinstance(n, ast.Name)}
-    needed = [i for i in imports if isinstance(i, ast.ImportFrom) and names & {a.asname or a.name for a in i.names}]
-    space: dict[str, Any] = {}
-    try:
-        exec(compile(ast.Module([*needed], []), "imports", "exec"), space)
-        return {name: eval(compile(ast.Expression(e), name, "eval"), space) for name, e in expressions.items()}
-    except (NameError, ImportError):
-        return {}
+def declared(root: Path, chapter: str) -> dict[str, Parameter]:
+    """The parameters a notebook declares, as papermill reads them."""
+    import papermill  # not above: half a second that a book which is up to date can do without
+
+    found = papermill.inspect_notebook(execute.as_it_is(execute.notebook_path(root, chapter)))
+    parameters = {}
+    for name, facts in found.items():
+        try:
+            default = ast.literal_eval(facts["default"])
+        except (ValueError, SyntaxError):
+            raise BuildError(
+                f"{chapter}: the default of {name} must be a plain value, got {facts['default']}."
+            ) from None
+        kind = facts["inferred_type_name"].partition("[")[0]
+        parameters[name] = Parameter(type(default).__name__ if kind == "None" else kind, default)
+    return parameters
+
+
+def defaults(known: Mapping[str, Parameter]) -> dict[str, Any]:
+    """The parameters' own values."""
+    return {name: parameter.default for name, parameter in known.items()}

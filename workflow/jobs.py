@@ -1,7 +1,8 @@
-"""Execute one job so that its results are there whole or not at all; Snakemake starts this file once for each job.
+"""Execute one job so that its result is there whole or not at all; Snakemake starts this file once for each job.
 
-A finished job is a folder with the executed notebook, its results, and a record that vouches for both by their digests.
-The folder is named by a hash of all that the results depend on, so that runs which want the same job share it.
+A finished job is a folder with the executed notebook, the results it saved, and a record that vouches for both by their
+digests. The folder appears whole, and its name stands for all that went into it, so whether it is there is all that
+Snakemake needs to know. Times of files would not do: a module changed while a chapter runs is older than its result.
 """
 
 import fcntl
@@ -13,6 +14,8 @@ import sys
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -25,152 +28,173 @@ THREADS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
 """Environment variables that keep PyTorch, NumPy and what they call to the threads of a job."""
 
 
-def store(root: Path, chapter: str, key: str) -> Path:
-    """The folder of a finished job."""
-    return root / "book/_build/jobs" / chapter / key
+@dataclass(frozen=True)
+class Job:
+    """One execution of a notebook.
+
+    Attributes:
+        chapter: name of the notebook without its ending.
+        page: whether it is executed whole for the book, the explorers' frames prepared because no kernel stands behind
+            the page; else up to its results, which it saves.
+        parameters: those given to the notebook, but for where and whether it saves.
+        sources: hash of all it depends on besides, see `execute.sources_hash`.
+        chosen: the parameters that a grid varies, in its order.
+    """
+
+    chapter: str
+    page: bool
+    parameters: Mapping[str, Any]
+    sources: str
+    chosen: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def name(self) -> str:
+        """Of its folder: all that the result depends on decides it, and nothing else."""
+        return f"{self.chapter}/{execute.text_hash(self.sources, self.page, self.parameters)[:32]}"
+
+    @property
+    def title(self) -> str:
+        """The job in words: its notebook, and the parameters that tell it from the others."""
+        return ", ".join([self.chapter, *(f"{name} = {json.dumps(value)}" for name, value in self.chosen.items())])
+
+    def folder(self, root: Path) -> Path:
+        """Where its result is kept."""
+        return root / "book/_build/jobs" / self.name
+
+    def notebook(self, root: Path) -> Path:
+        """Where its executed notebook is kept."""
+        return self.folder(root) / f"{self.chapter}.ipynb"
+
+    def failed(self, root: Path) -> Path:
+        """Where the notebook of a failed execution is kept, with the reason in reason.txt."""
+        return root / "book/_build/failed" / self.name
 
 
-def failure(root: Path, chapter: str, key: str) -> Path:
-    """The folder that keeps the notebook of a failed job, and says in reason.txt why it failed."""
-    return root / "book/_build/failed" / f"{chapter}-{key[:16]}"
-
-
-def stored(root: Path, chapter: str, key: str) -> dict[str, Any] | None:
+def stored(root: Path, job: Job) -> dict[str, Any] | None:
     """The record of a finished job, if every file it vouches for is there and whole."""
-    folder = store(root, chapter, key)
+    folder = job.folder(root)
     try:
         record: dict[str, Any] = json.loads((folder / "job.json").read_text())
         whole = all(execute.digest(folder / name) == digest for name, digest in record["files"].items())
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
         return None
-    return record if whole and record.get("key") == key else None
+    return record if whole else None
 
 
 @contextmanager
-def locked(path: Path, *, patience: float = math.inf) -> Iterator[int]:
-    """Hold a lock that ends with its holder, however that ends: the system keeps it, not a file that stays behind.
+def locked(path: Path, *, patience: float = math.inf, kind: int = fcntl.LOCK_EX) -> Iterator[int]:
+    """Hold a lock that ends with its holders, however they end: the system keeps it, not a file that stays behind.
 
     Args:
-        path: the file to lock; the holder's process number stands in it.
-        patience: seconds to wait for another holder.
+        path: the file to lock.
+        patience: seconds to wait for other holders.
+        kind: LOCK_EX, or LOCK_SH for one that several may hold.
 
     Yields:
         The file's descriptor; a child process that is handed it holds the lock as well.
 
     Raises:
-        BlockingIOError: another one still holds it.
+        BlockingIOError: others still hold it.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    handle = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
-    begin = time.monotonic()
-    try:
+    with path.open("a") as handle:
+        begin = time.monotonic()
         while True:
             try:
-                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                fcntl.flock(handle, kind | fcntl.LOCK_NB)
                 break
             except BlockingIOError:
                 if time.monotonic() - begin > patience:
                     raise
-                time.sleep(0.2)
-        os.truncate(handle, 0)
-        os.write(handle, str(os.getpid()).encode())
-        yield handle
-    finally:
-        os.close(handle)
+                time.sleep(0.1)
+        yield handle.fileno()
 
 
-def run_job(root: Path, job: Mapping[str, Any], *, threads: int, hours: float) -> None:
+def run_job(root: Path, job: Job, *, threads: int, hours: float) -> None:
     """Execute a job, unless it is finished already; of two that want it at once one waits for the other.
 
     Args:
         root: the project's folder.
-        job: the plan's entry, with chapter, parameters, key and title.
-        threads: of PyTorch and the like.
+        job: what to execute.
+        threads: of PyTorch and the like, for the record.
         hours: time limit.
 
     Raises:
         BuildError: it failed; the text names the parameters and the notebook that was kept.
     """
-    chapter, key = job["chapter"], job["key"]
-    folder, failed = store(root, chapter, key), failure(root, chapter, key)
-    with locked(folder.with_name(f".{key}.lock")):
-        if stored(root, chapter, key):
+    folder, failed = job.folder(root), job.failed(root)
+    hidden = f".{folder.name}"
+    with locked(folder.with_name(f"{hidden}.lock")):
+        if stored(root, job):
             return
-        for left in folder.parent.glob(f".{key}.*.part"):  # of a killed run: the lock is ours, so nobody writes there
+        for left in folder.parent.glob(f"{hidden}.*.part"):  # of a killed run: the lock is ours, so nobody writes there
             shutil.rmtree(left, ignore_errors=True)
         shutil.rmtree(failed, ignore_errors=True)
-        partial = folder.with_name(f".{key}.{os.getpid()}.part")
+        partial = folder.with_name(f"{hidden}.{os.getpid()}.part")
         (partial / "results").mkdir(parents=True)
         try:
-            attempt(root, job, partial, failed, threads=threads, hours=hours)
+            attempt(root, job, partial, threads=threads, hours=hours)
             shutil.rmtree(folder, ignore_errors=True)  # there, but not whole
             os.replace(partial, folder)
+        except BuildError as error:
+            failed.parent.mkdir(parents=True, exist_ok=True)
+            os.replace(partial, failed)
+            kept = failed / f"{job.chapter}.ipynb"
+            given = [f"    {name} = {json.dumps(value)}" for name, value in job.parameters.items()]
+            lines = [f"Failed: {job.title}", str(error)]
+            lines += ["Its parameters:", *given] if given else ["Its parameters are the notebook's own."]
+            lines += [f"The partly executed notebook is {kept}"] if kept.is_file() else []
+            (failed / "reason.txt").write_text("\n".join(lines))
+            raise BuildError("\n".join(lines)) from None
         finally:
             shutil.rmtree(partial, ignore_errors=True)
 
 
-def attempt(root: Path, job: Mapping[str, Any], partial: Path, failed: Path, *, threads: int, hours: float) -> None:
-    """Execute a job into the folder ``partial``, its record last, or keep in ``failed`` what there is."""
-    chapter, notebook = job["chapter"], partial / f"{job['chapter']}.ipynb"
-    own = {"save_results": True, "results_folder": str(partial / "results")}
-    kept = failed / notebook.name
-    try:
-        record = execute.execute(
-            root,
-            chapter,
-            None,
-            notebook,
-            limit=3600 * hours,
-            extra={**job["parameters"], **own},
-            key=job["key"],
-            variables={**dict.fromkeys(THREADS, str(threads)), "EXPLORERS": "live"},
-            keep=kept,
-            whole=False,
+def attempt(root: Path, job: Job, partial: Path, *, threads: int, hours: float) -> None:
+    """Execute a job into the folder ``partial``, its record last."""
+    if execute.sources_hash(root, job.chapter, whole=job.page) != job.sources:
+        raise BuildError(
+            "The notebook or what it uses has changed since this run began; the same command goes on with what is new."
         )
-        written = sorted((partial / "results").glob("*.nc"))
-        if not written:
-            failed.mkdir(parents=True, exist_ok=True)
-            shutil.copy(notebook, kept)
-            raise BuildError(f"Chapter {chapter} wrote no .nc file into its results_folder.")
-    except BuildError as error:
-        parameters = "\n".join(f"    {name} = {json.dumps(value)}" for name, value in job["parameters"].items())
-        where = f"\nThe partly executed notebook is {kept}" if kept.is_file() else ""
-        text = f"Failed: {job['title']}\n{error}\nIts parameters:\n{parameters}{where}"
-        failed.mkdir(parents=True, exist_ok=True)
-        (failed / "reason.txt").write_text(text)
-        raise BuildError(text) from None
-    files = {str(p.relative_to(partial)): execute.digest(p) for p in [notebook, *written]}
-    facts = {
-        "chapter": chapter,
-        "key": job["key"],
-        "parameters": job["parameters"],
-        "seconds": round(record.seconds, 2),
-        "peak_mib": round(record.peak_mib),
-        "executed": record.executed,
+    notebook = partial / f"{job.chapter}.ipynb"
+    own = {} if job.page else {"save_results": True, "results_folder": str(partial / "results")}
+    seconds, peak = execute.run_notebook(
+        root, job.chapter, {**job.parameters, **own}, notebook, limit=3600 * hours, whole=job.page
+    )
+    written = sorted((partial / "results").glob("*.nc"))
+    if not written and not job.page:
+        raise BuildError(f"Chapter {job.chapter} wrote no .nc file into its results_folder.")
+    record = {
+        "chapter": job.chapter,
+        "parameters": job.parameters,
+        "seconds": round(seconds, 2),
+        "peak_mib": round(peak),
+        "executed": f"{datetime.now(UTC):%Y-%m-%d %H:%M}",
         "threads": threads,
-        "files": files,
+        "files": {str(p.relative_to(partial)): execute.digest(p) for p in [notebook, *written]},
     }
-    (partial / "job.json").write_text(json.dumps(facts, indent=1))
+    (partial / "job.json").write_text(json.dumps(record, indent=1))
 
 
 def main() -> None:
-    """Execute the job named on the command line, and touch the file that tells Snakemake so."""
+    """Execute the job named on the command line, with the plan that knows it and the threads that it gets."""
     execute.end_with_parent()
     plan = json.loads(Path(sys.argv[1]).read_text())
-    name, threads, done = sys.argv[2], int(sys.argv[3]), Path(sys.argv[4])
-    job = plan["jobs"][name]
+    root, job, threads = Path(plan["root"]), Job(**plan["jobs"][sys.argv[2]]), sys.argv[3]
+    os.environ.update(dict.fromkeys(THREADS, threads))
+    os.environ.update(execute.environment(root), EXPLORERS="frames" if job.page else "live")
+    begin = time.perf_counter()
     try:
-        run_job(Path(plan["root"]), job, threads=threads, hours=plan["hours"])
+        run_job(root, job, threads=int(threads), hours=plan["hours"])
+        said, code = f"{time.perf_counter() - begin:.1f} s", 0
     except BuildError:
-        sys.exit(f"{job['title']}: failed")  # why is said at the end of the run
+        said, code = "failed", 1  # why is said at the end of the run
     except KeyboardInterrupt:
-        sys.exit(f"{job['title']}: interrupted")
-    record = stored(Path(plan["root"]), job["chapter"], job["key"])
-    assert record is not None
+        said, code = "interrupted", 1
     # In one piece: jobs side by side write to the same stream, and print would send the end of the line by itself.
-    sys.stdout.write(f"{job['title']}: {record['seconds']:.1f} s\n")
+    sys.stdout.write(f"{job.title}: {said}\n")
     sys.stdout.flush()
-    done.touch()
+    sys.exit(code)
 
 
 if __name__ == "__main__":

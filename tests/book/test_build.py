@@ -1,16 +1,21 @@
 """The build, on a tiny throw-away book: what is executed again, what a failure says, and what it leaves alone."""
 
+import json
 import subprocess
-from pathlib import Path
+import threading
+import time
+from types import SimpleNamespace
 
+import engine
 import execute
+import grids
+import jobs
 import make
 import nbformat
 import psutil
 import pytest
+from throwaway import KERNEL
 
-PROJECT = Path(__file__).parents[2]
-KERNEL = {"kernelspec": {"display_name": "Python 3", "language": "python", "name": "python3"}}
 PRODUCT = "import tiny\nprint(tiny.FACTOR * n)"
 
 
@@ -25,7 +30,7 @@ def write_notebook(root, *sources):
 @pytest.fixture
 def root(tmp_path):
     """A book of one page and one chapter, whose only module is helpers/tiny.py."""
-    for folder in ("book", "helpers", "results", "notebooks/params/quick"):
+    for folder in ("book", "helpers", "results", "notebooks/params/large"):
         (tmp_path / folder).mkdir(parents=True)
     (tmp_path / "_config.yml").write_text(
         "title: Tiny\nonly_build_toc_files: true\nexecute: {execute_notebooks: 'off'}\nsphinx: {config: {}}\n"
@@ -38,7 +43,7 @@ def root(tmp_path):
     (tmp_path / "helpers/tiny.py").write_text("FACTOR = 2\n")
     (tmp_path / "requirements.txt").write_text("")
     (tmp_path / "constraints.txt").write_text("")
-    (tmp_path / "notebooks/params/quick/one.yaml").write_text("n: 21\n")
+    (tmp_path / "notebooks/params/large/one.yaml").write_text("n: 21\n")
     write_notebook(tmp_path, "import sys\nsys.path.insert(0, '../helpers')\n" + PRODUCT)
     return tmp_path
 
@@ -48,67 +53,90 @@ def printed(done):
     return nbformat.read(done.notebook, as_version=4).cells[-1].outputs[0].text.strip()
 
 
-def run(root):
+def run(root, preset="large"):
     """Execute the one chapter of the tiny book, or take what is kept of it."""
-    (done,) = make.execute_chapters(root, "quick")
+    (done,) = make.execute_chapters(root, preset, ["one"])
     return done
+
+
+def name(root, preset="large"):
+    """The name of the chapter's job: another one is another execution."""
+    return grids.pages_plan(root, preset, ["one"]).jobs[0].name
 
 
 def test_unchanged_chapter_is_kept_and_its_cost_with_it(root):
     first = run(root)
     assert (first.fresh, printed(first)) == (True, "42")
-    assert first.record.seconds > 0
-    assert 10 < first.record.peak_mib < 2000
+    assert first.record["seconds"] > 0
+    assert 10 < first.record["peak_mib"] < 2000
     again = run(root)
     assert not again.fresh
     assert again.record == first.record
-
-
-@pytest.mark.parametrize(
-    ("file", "text", "expected"),
-    [("helpers/tiny.py", "FACTOR = 3\n", "63"), ("notebooks/params/quick/one.yaml", "n: 5\n", "10")],
-)
-def test_changed_dependency_is_executed_again(root, file, text, expected):
-    run(root)
-    (root / file).write_text(text)
+    (root / "helpers/tiny.py").write_text("FACTOR = 3\n")
     changed = run(root)
-    assert (changed.fresh, printed(changed)) == (True, expected)
+    assert (changed.fresh, printed(changed)) == (True, "63")
+    (root / "helpers/tiny.py").write_text("FACTOR = 2\n")
+    back = run(root)
+    assert (back.fresh, printed(back)) == (False, "42")
 
 
 @pytest.mark.parametrize(
     "file",
-    ["requirements.txt", "constraints.txt", "results/one.nc", "helpers/a.yaml", "helpers/a.cpp"],
+    [
+        "requirements.txt",
+        "constraints.txt",
+        "results/one.nc",
+        "helpers/tiny.py",
+        "helpers/evidence/claims/one.yaml",
+        "helpers/a.cpp",
+    ],
 )
-def test_key_follows_every_other_dependency(root, file):
-    before = execute.chapter_key(root, "one", "quick")
+def test_job_follows_every_dependency(root, file):
+    before = name(root)
+    (root / file).parent.mkdir(parents=True, exist_ok=True)
     (root / file).write_text("changed\n")
-    assert execute.chapter_key(root, "one", "quick") != before
+    assert name(root) != before
 
 
-def test_key_follows_sources_and_tags_but_not_stored_outputs(root):
+def test_job_follows_the_parameters_of_its_preset(root):
+    before = name(root)
+    assert name(root, "quick") != before
+    (root / "notebooks/params/large/one.yaml").write_text("n: 5\n")
+    assert name(root) != before
+
+
+def test_job_follows_sources_and_tags_but_not_stored_outputs(root):
     path = root / "notebooks/one.ipynb"
-    before = execute.chapter_key(root, "one", "quick")
+    before = name(root)
     notebook = nbformat.read(path, as_version=4)
     notebook.cells[-1].outputs = [nbformat.v4.new_output("stream", text="7\n")]
     notebook.cells[-1].metadata["execution"] = {"iopub.execute_input": "2026-01-01"}
     nbformat.write(notebook, path)
-    assert execute.chapter_key(root, "one", "quick") == before
+    assert name(root) == before
     notebook.cells[-1].metadata["tags"] = ["hide-input"]
     nbformat.write(notebook, path)
-    assert execute.chapter_key(root, "one", "quick") != before
+    assert name(root) != before
 
 
 @pytest.mark.parametrize("damage", ["cut", "no record", "no notebook"])
 def test_partial_result_is_not_trusted(root, damage):
-    first = run(root)
+    (job,) = grids.pages_plan(root, "large", ["one"]).jobs
+    folder, notebook = job.folder(root), job.notebook(root)
+    folder.mkdir(parents=True)
+    notebook.write_text("an executed notebook")
+    record = {"files": {notebook.name: execute.digest(notebook)}}
+    (folder / "job.json").write_text(json.dumps(record))
+    assert jobs.stored(root, job) == record
+    assert engine.unfinished(root, [job]) == []
     if damage == "cut":
-        first.notebook.write_text(first.notebook.read_text()[:-40])
+        notebook.write_text("an executed")
     elif damage == "no record":
-        first.notebook.with_suffix(".json").unlink()
+        (folder / "job.json").unlink()
     else:
-        first.notebook.unlink()
-    again = run(root)
-    assert (again.fresh, printed(again)) == (True, "42")
+        notebook.unlink()
+    assert jobs.stored(root, job) is None
+    assert engine.unfinished(root, [job]) == [job]
+    assert not folder.exists()
 
 
 def test_failing_cell_is_named_and_leaves_no_result(root):
@@ -119,21 +147,33 @@ def test_failing_cell_is_named_and_leaves_no_result(root):
     assert "Chapter one failed in cell 4" in text
     assert "# a comment" in text
     assert "KeyError: 'missing'" in text
-    assert list((root / "book/_build/executed/quick").iterdir()) == []
+    (job,) = grids.pages_plan(root, "large", ["one"]).jobs
+    assert not job.folder(root).exists()
 
 
-def test_time_limit_stops_the_kernel_and_names_the_cell(root):
+def test_time_limit_stops_the_kernel_and_names_the_cell(root, monkeypatch):
     write_notebook(root, "import os, time\nopen('pid', 'w').write(str(os.getpid()))\ntime.sleep(600)")
-    with pytest.raises(execute.BuildError, match=r"(?s)cell 3.*import os, time.*time limit of 8 s"):
-        make.execute_chapters(root, "quick", limit=8)
-    kernel = int((root / "notebooks/pid").read_text())
+    pid = root / "notebooks/pid"
+
+    class Clock(threading.Event):
+        """Lets the time pass once the cell is at work, however long the kernel took to start."""
+
+        def wait(self, timeout=None):
+            while timeout == 3600 and not (pid.is_file() and pid.read_text()):
+                time.sleep(0.05)
+            return super().wait(0.1)
+
+    monkeypatch.setattr(execute, "threading", SimpleNamespace(Event=Clock, Thread=threading.Thread))
+    with pytest.raises(execute.BuildError, match=r"(?s)cell 3.*import os, time.*time limit of 3600 s"):
+        execute.run_notebook(root, "one", {}, root / "late.ipynb", limit=3600)
+    kernel = int(pid.read_text())
     # Its parent is gone with it, so that where nobody collects orphans a killed process stays listed as a zombie.
     assert not psutil.pid_exists(kernel) or psutil.Process(kernel).status() == psutil.STATUS_ZOMBIE
 
 
 def test_unknown_preset_is_answered_with_the_known_ones(root):
-    with pytest.raises(execute.BuildError, match=r"huge.*presets are: quick"):
-        make.execute_chapters(root, "huge")
+    with pytest.raises(execute.BuildError, match=r"huge.*presets are: quick, large"):
+        run(root, "huge")
 
 
 def test_outputs_keeps_those_of_checked_cells_alone(root):
@@ -180,28 +220,12 @@ def test_pages_are_made_once_and_survive_a_bad_build(root, monkeypatch, capsys):
     assert index.stat().st_ino == old
 
 
-@pytest.mark.parametrize(
-    ("own", "injected", "kept"),
-    [
-        ("n: int = 1  # a factor\nm = [1, 2]", "# Parameters\nn = 1\nm = [1, 2]\n", False),
-        ("n: int = 1  # a factor", "# Parameters\nn = 2\n", True),
-        ("n: int = 1  # a factor", "# Parameters\nn = 1\nm = 3\n", True),
-        ("n = 0.001", "n = 0.0010", False),
-    ],
-)
-def test_parameters_are_shown_twice_only_where_they_differ(own, injected, kept):
-    cells = [nbformat.v4.new_code_cell(source) for source in (own, injected, "n")]
-    cells[0].metadata["tags"], cells[1].metadata["tags"] = ["parameters"], ["injected-parameters"]
-    notebook = make.without_repetition(nbformat.v4.new_notebook(cells=cells))
-    assert [cell.source for cell in notebook.cells] == [own, *([injected] if kept else []), "n"]
-
-
 def test_measured_speed_is_put_on_its_page(root):
     (root / "benchmarks").mkdir()
     (root / "benchmarks/training.md").write_text("| N | ms |\n|--:|--:|\n| 1 | 2 |\n")
     (root / "benchmarks/engine.md").write_text("Two cores.\n")
     (root / "book/performance.md").write_text("# Speed\n\n<!-- training -->\n\nThen\n\n<!-- engine -->\n")
-    make.stage(root, [run(root)], "", root / "staged")
+    make.stage(root, [], "", root / "staged")
     page = (root / "staged/book/performance.md").read_text()
     assert page.index("| 1 | 2 |") < page.index("Then") < page.index("Two cores.")
     before = make.pages_key(root, [])

@@ -1,5 +1,6 @@
 """Results as a user asks for them: grids and presets run, resume, fail, and survive being killed at any moment."""
 
+import fcntl
 import json
 import os
 import random
@@ -38,7 +39,7 @@ def write_grid(root, said=GRID):
 def start(root, *arguments, **options):
     """Start the engine in a process group of its own."""
     path = os.pathsep.join(filter(None, [str(PROJECT), os.environ.get("PYTHONPATH")]))
-    command = [sys.executable, str(PROJECT / "book/engine.py"), "--root", str(root), *map(str, arguments)]
+    command = [sys.executable, str(PROJECT / "workflow/engine.py"), "--root", str(root), *map(str, arguments)]
     options = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "text": True, **options}
     return subprocess.Popen(command, env={**os.environ, "PYTHONPATH": path}, start_new_session=True, **options)
 
@@ -87,6 +88,7 @@ def test_grid_is_gathered_into_one_labelled_data_set(finished):
         assert job["parameters"]["seeds"] == [0, 1]
         assert {"versions", "commit", "machine", "wall_seconds", "finished"} <= set(job)
         assert job["seconds"] > 0
+        assert (finished / "book/_build/jobs" / job["name"] / "one.ipynb").is_file()
         assert job["threads"] == max(1, engine.cores_here() // 4)
 
 
@@ -100,7 +102,7 @@ def test_same_command_again_executes_nothing_and_gathers_the_same(project):
 
 def test_only_what_is_new_or_damaged_is_executed(project):
     first = plan(project).jobs[0]
-    damaged = jobs.store(project, "one", first.key) / "results/one.nc"
+    damaged = first.folder(project) / "results/one.nc"
     damaged.write_bytes(damaged.read_bytes()[:-100])
     write_grid(project, {"notebook": "one", "grid": {"n": [1, 2, 3], "rate": [0.5]}})
     code, said = run(project, "--grid", project / "my_grid.yaml")
@@ -109,20 +111,24 @@ def test_only_what_is_new_or_damaged_is_executed(project):
     assert results.load(project / "my_grid.one.nc")["value"].values.tolist() == [[[1, 1]], [[2, 2]], [[3, 3]]]
 
 
-def test_failing_job_names_its_parameters_and_keeps_its_notebook_while_others_finish(project):
-    write_grid(project, {"notebook": "one", "grid": {"n": [13, 1, 5], "rate": [0.5]}})
+def test_failing_jobs_name_their_parameters_and_keep_their_notebooks_while_others_finish(project):
+    write_grid(project, {"notebook": "one", "grid": {"n": [13, 0, 1, 5], "rate": [0.5]}})
     (project / "my_grid.one.nc").unlink()
     code, said = run(project, "--grid", project / "my_grid.yaml")
     assert code == 1
     assert executed(said) == {"one, n = 5, rate = 0.5"}
     assert "Chapter one failed in cell 3, which begins\n    import sys\nValueError: thirteen is unlucky" in said
     assert "    n = 13\n    rate = 0.5\n" in said
-    assert "1 of 3 jobs are not finished, 1 of them failed." in said
+    # a value of the right type that the notebook's own rules refuse
+    assert "Chapter one failed in cell 2, which begins\n    from helpers.checks import" in said
+    assert "\nValueError: n must be a whole number at least 1, got 0 (int).\nIts parameters:\n    n = 0\n" in said
+    assert "2 of 4 jobs are not finished, 2 of them failed." in said
+    assert "Snakemake" not in said
     kept = Path(said.split("partly executed notebook is ")[1].splitlines()[0])
     cells = execute.read_notebook(kept).cells
     assert [c.outputs[0].evalue for c in cells if c.source == WORK] == ["thirteen is unlucky"]
     assert not (project / "my_grid.one.nc").exists()
-    # once the notebook is mended, nothing speaks of the failure any more
+    # once the grid is mended, nothing speaks of the failure any more
     write_grid(project, {"notebook": "one", "grid": {"n": [1, 5], "rate": [0.5]}})
     code, said = run(project, "--grid", project / "my_grid.yaml")
     assert (code, executed(said)) == (0, set())
@@ -131,37 +137,55 @@ def test_failing_job_names_its_parameters_and_keeps_its_notebook_while_others_fi
 def test_notebook_that_writes_nothing_fails(tmp_path):
     root = write_project(tmp_path / "project")
     write_notebook(root, 'n: int = 1\nsave_results: bool = False\nresults_folder: str = ""', "print(n)")
-    job = grids.make_job(root, "one", {"n": 1}, {"n": 1})
-    entry = {"chapter": "one", "key": job.key, "title": job.title, "parameters": job.parameters}
+    (job,) = grids.result_jobs(root, "one", {"n": 1}, [{}])
     with pytest.raises(execute.BuildError, match=r"(?s)wrote no \.nc file.*n = 1.*notebook is "):
-        jobs.run_job(root, entry, threads=1, hours=0.1)
-    assert jobs.stored(root, "one", job.key) is None
+        jobs.run_job(root, job, threads=1, hours=0.1)
+    assert jobs.stored(root, job) is None
+
+
+def test_job_is_not_executed_with_other_sources_than_its_run_began_with(tmp_path, monkeypatch):
+    root = write_project(tmp_path / "project")
+    (job,) = grids.result_jobs(root, "one", {"n": 1}, [{}])
+    (root / "helpers/tiny.py").write_text("FACTOR = 3\n")
+    monkeypatch.setattr(execute, "run_notebook", lambda *_, **__: pytest.fail("executed"))
+    with pytest.raises(execute.BuildError, match="has changed since this run began"):
+        jobs.run_job(root, job, threads=1, hours=0.1)
+
+
+def test_module_changed_while_its_chapter_runs_makes_another_job(project):
+    """Times of files would not tell: the result is newer than the change."""
+    before = plan(project).jobs[0]
+    (project / "helpers/tiny.py").write_text("FACTOR = 3\n")
+    os.utime(project / "helpers/tiny.py", (0, 0))
+    after = plan(project).jobs[0]
+    assert jobs.stored(project, before)
+    assert after.name != before.name
+    assert engine.unfinished(project, [after]) == [after]
 
 
 def test_preset_puts_its_files_into_results_whole_and_only_after_success(tmp_path):
     root = write_project(tmp_path / "project")
     shutil.rmtree(root / "results")
-    (root / "notebooks/params/quick/one.yaml").write_text("n: 13\n")
-    code, said = run(root, "--preset", "quick")
+    (root / "notebooks/params/large/one.yaml").write_text("n: 13\n")
+    code, said = run(root, "--preset", "large")
     assert (code, "thirteen is unlucky" in said) == (1, True)
     assert not list((root / "results").glob("*.nc"))
-    (root / "notebooks/params/quick/one.yaml").write_text("n: 21\n")
-    code, said = run(root, "--preset", "quick")
+    (root / "notebooks/params/large/one.yaml").write_text("n: 21\n")
+    code, said = run(root, "--preset", "large")
     assert code == 0, said
     written = (root / "results/one.nc").read_bytes()
     assert results.load(root / "results/one.nc")["value"].values.tolist() == [21, 21]
     # nothing changed: the files come back without being computed
     shutil.rmtree(root / "results")
-    code, said = run(root, "--preset", "quick")
-    assert (code, executed(said)) == (0, set())
+    code, said = run(root, "--preset", "large")
+    assert (code, "of which 1 are finished" in said) == (0, True)
     assert (root / "results/one.nc").read_bytes() == written
 
 
 def test_bad_grid_stops_before_anything_runs(project):
     write_grid(project, {"notebook": "one", "grid": {"m": [1]}})
-    code, said = run(project, "--grid", project / "my_grid.yaml")
-    assert code == 1
-    assert said == "\nmy_grid.yaml: m is not a parameter of one; it takes n, rate, names.\n"
+    with pytest.raises(SystemExit, match=r"^\nmy_grid\.yaml: m is not a parameter of one; it takes n, rate, names\.$"):
+        engine.main(["--root", str(project), "--grid", str(project / "my_grid.yaml")])
 
 
 def test_slurm_profile_would_submit_every_job_with_its_resources(project):
@@ -237,13 +261,26 @@ def test_slurm_profile_runs_its_jobs_through_the_queue(project, monkeypatch):
     assert results.made_by(whole)["jobs"][1]["threads"] == profile["set-threads"]["chapter"]
 
 
-def test_two_runs_of_one_grid_do_not_meet(project, monkeypatch):
+def hold_jobs(root, names):
+    """Snakemake's own lock of some jobs, as another run has it, or one that was killed."""
+    locks = root / "book/_build/.snakemake/locks"
+    locks.mkdir(parents=True, exist_ok=True)
+    (locks / "0.output.lock").write_text("".join(f"jobs/{name}\n" for name in names))
+
+
+def test_two_runs_do_not_compute_the_same_job(project, monkeypatch):
     monkeypatch.setattr(engine, "PATIENCE", 0.1)
-    the_plan = plan(project)
-    folder = project / "book/_build/runs" / the_plan.name
-    with jobs.locked(folder / "lock"), pytest.raises(execute.BuildError, match=f"already, by process {os.getpid()}"):
-        engine.run(project, the_plan, cores=1)
-    engine.run(project, the_plan, cores=1)
+    write_grid(project, {"notebook": "one", "grid": {"n": [3, 4], "rate": [0.5]}})
+    first, second = plan(project).jobs
+    sentence = rf"my_grid\.yaml: some of its jobs are being computed already, by process {os.getpid()}\.$"
+    with jobs.locked(project / "book/_build/runs/lock", kind=fcntl.LOCK_SH):
+        hold_jobs(project, [second.name])
+        with pytest.raises(execute.BuildError, match=sentence):
+            engine.run(project, plan(project), cores=1)
+        # its other jobs are nobody's
+        write_grid(project, {"notebook": "one", "grid": {"n": [3], "rate": [0.5]}})
+        assert set(engine.run(project, plan(project), cores=1)) == {first.name}
+    assert jobs.stored(project, second) is None
 
 
 def test_lock_is_held_by_what_a_killed_run_leaves_behind(tmp_path):
@@ -258,25 +295,24 @@ def test_lock_is_held_by_what_a_killed_run_leaves_behind(tmp_path):
 
 def test_job_that_two_runs_want_is_executed_once(tmp_path, monkeypatch):
     root = write_project(tmp_path / "project")
-    job = grids.make_job(root, "one", {"n": 1}, {"n": 1})
-    entry = {"chapter": "one", "key": job.key, "title": job.title, "parameters": job.parameters}
+    (job,) = grids.result_jobs(root, "one", {"n": 1}, [{}])
     calls = []
 
-    def slowly(root, job, partial, failed, **options):
+    def slowly(root, job, partial, **options):
         calls.append(partial)
-        time.sleep(0.5)
-        (partial / "job.json").write_text(json.dumps({"key": job["key"], "files": {}}))
+        time.sleep(0.3)
+        (partial / "job.json").write_text(json.dumps({"files": {}}))
 
-    monkeypatch.setattr(jobs, "execute", slowly)
+    monkeypatch.setattr(jobs, "attempt", slowly)
     threads = [
-        threading.Thread(target=jobs.run_job, args=(root, entry), kwargs={"threads": 1, "hours": 1}) for _ in range(2)
+        threading.Thread(target=jobs.run_job, args=(root, job), kwargs={"threads": 1, "hours": 1}) for _ in range(2)
     ]
     for thread in threads:
         thread.start()
     for thread in threads:
         thread.join()
     assert len(calls) == 1
-    assert jobs.stored(root, "one", job.key)
+    assert jobs.stored(root, job)
 
 
 def test_what_a_killed_process_started_ends_soon(tmp_path):
@@ -306,7 +342,7 @@ def test_killed_at_ten_random_moments_it_resumes_and_gathers_the_same(project):
         """Take away two of the four jobs, and what was gathered."""
         output.unlink(missing_ok=True)
         for job in stream.sample(list(everything), 2):
-            shutil.rmtree(jobs.store(project, "one", job.key), ignore_errors=True)
+            shutil.rmtree(job.folder(project), ignore_errors=True)
 
     forget()
     begin = time.monotonic()
@@ -328,9 +364,9 @@ def test_killed_at_ten_random_moments_it_resumes_and_gathers_the_same(project):
         assert "already" not in (project / "said.txt").read_text()
         # whatever is there to be taken for a result is whole, and the one that belongs there
         for k, job in enumerate(everything):
-            if jobs.stored(project, "one", job.key):
-                found = results.load(jobs.store(project, "one", job.key) / "results/one.nc")
-                assert found["value"].equals(undisturbed["value"].isel(n=k // 2, rate=k % 2, drop=True)), job.title
+            if jobs.stored(project, job):
+                stored = results.load(job.folder(project) / "results/one.nc")
+                assert stored["value"].equals(undisturbed["value"].isel(n=k // 2, rate=k % 2, drop=True)), job.title
         if output.exists():
             assert results.load(output).equals(undisturbed)
         if kills == 10:

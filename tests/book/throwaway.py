@@ -23,7 +23,7 @@ import sys
 sys.path.insert(0, "../helpers")
 import tiny
 import xarray as xr
-from helpers import results
+from helpers.evidence import results
 if n == 13:
     raise ValueError("thirteen is unlucky")
 data = xr.Dataset({"value": ("seed", [tiny.FACTOR * n * rate, n])}, coords={"seed": [0, 1]})
@@ -43,7 +43,7 @@ def write_notebook(root, *sources, name="one"):
 
 def write_project(root):
     """A project of one chapter that saves results and one that does not."""
-    for folder in ("book", "helpers", "results", "notebooks/params/quick"):
+    for folder in ("book", "helpers", "results", "notebooks/params/large"):
         (root / folder).mkdir(parents=True)
     (root / "book/_toc.yml").write_text(
         "format: jb-book\nroot: book/intro\nchapters:\n  - file: notebooks/one\n  - file: notebooks/prose\n"
@@ -51,8 +51,8 @@ def write_project(root):
     (root / "helpers/tiny.py").write_text("FACTOR = 2\n")
     (root / "requirements.txt").write_text("")
     (root / "constraints.txt").write_text("")
-    (root / "notebooks/params/quick/one.yaml").write_text("n: 21\nrate: 0.5\n")
-    (root / "notebooks/params/quick/prose.yaml").write_text("n: 1\n")
+    (root / "notebooks/params/large/one.yaml").write_text("n: 21\n")
+    (root / "notebooks/params/large/prose.yaml").write_text("n: 2\n")
     write_notebook(root, PARAMETERS, CHECK, WORK, "raise ValueError('a job ends with its results')")
     path = root / "notebooks/one.ipynb"
     notebook = nbformat.read(path, as_version=4)

@@ -15,7 +15,7 @@ import pytest
 import yaml
 
 ROOT = Path(__file__).parents[2]
-PRESETS = ("quick", "full", "paper")
+PRESETS = ("full", "paper")
 NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
 
 pytestmark = pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
@@ -72,12 +72,10 @@ def test_every_parameter_has_a_type_and_a_comment(path):
 
 
 def test_presets_agree_with_the_declared_parameters(path):
-    files = [ROOT / "notebooks/params" / preset / f"{path.stem}.yaml" for preset in PRESETS]
-    quick, full, paper = (yaml.safe_load(file.read_text()) for file in files)
-    declared = defaults(path)
-    assert quick == declared
-    for preset in (full, paper):
-        assert {name: type(value) for name, value in preset.items()} == {n: type(v) for n, v in declared.items()}
+    declared = {name: type(value) for name, value in defaults(path).items()}
+    for preset in PRESETS:
+        values = yaml.safe_load((ROOT / "notebooks/params" / preset / f"{path.stem}.yaml").read_text())
+        assert {name: type(value) for name, value in values.items()} == declared
 
 
 # What prose may hold: formulas and code, places in a study, the level of the intervals.
@@ -104,12 +102,13 @@ def test_prose_states_no_result_of_its_own(path):
     ("name", "value"),
     [("entanglments", [2]), ("learning_rate", "1e-3"), ("entanglements", [-1]), ("n_networks", 0), ("save_results", 2)],
 )
-def test_nonsense_is_refused_at_once_in_a_sentence(path, tmp_path, name, value):
+def test_nonsense_is_refused_at_once_in_a_sentence(path, tmp_path, monkeypatch, name, value):
     misspelt = name == "entanglments"
     if not misspelt and name not in defaults(path):
         pytest.skip(f"this chapter has no parameter {name}")
+    monkeypatch.setenv("PYTHONPATH", execute.environment(ROOT)["PYTHONPATH"])
     with pytest.raises(execute.BuildError) as caught:
-        execute.execute(ROOT, path.stem, None, tmp_path / "refused.ipynb", limit=120, extra={name: value})
+        execute.run_notebook(ROOT, path.stem, {name: value}, tmp_path / "refused.ipynb", limit=120)
     text = str(caught.value)
     cells = nbformat.read(path, as_version=4).cells
     declaring = next(k for k, c in enumerate(cells, start=1) if "parameters" in c.metadata.get("tags", []))

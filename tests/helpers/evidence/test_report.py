@@ -5,10 +5,10 @@ import re
 from dataclasses import replace
 from pathlib import Path
 
+import grids
 import numpy as np
 import pytest
 import xarray as xr
-import yaml
 
 from helpers.__main__ import main
 from helpers.datasets.spirals import spirals
@@ -189,7 +189,7 @@ def test_command_line_refuses_in_a_sentence(capsys, tmp_path):
 
 
 def preset(notebook):
-    return yaml.safe_load((ROOT / f"notebooks/params/quick/{notebook}.yaml").read_text())
+    return grids.defaults(grids.declared(ROOT, notebook))
 
 
 def rerun_weight_norms():
