@@ -15,27 +15,28 @@ from helpers.figures.drawings import draw_mapping, draw_regions
 from helpers.figures.picture import Picture, new_figure
 from helpers.metrics.accuracy import accuracy
 from helpers.metrics.mappings import collapsed_class
+from helpers.names import display
 from helpers.training.protocol import Training
 
 
 def mapping_explorer(
     *,
+    activations: Sequence[str],
     entanglement: float,
     epochs: Sequence[int],
     batch_sizes: Sequence[int],
-    activations: Sequence[str] = ("tanh", "relu"),
     training: Training | None = None,
     seeds: Sequence[int] = (0, 1, 2),
 ) -> widgets.VBox:
     """Explore how a hidden layer of two neurons untangles the spirals: the plane as it is, and as the layer maps it.
 
     Args:
+        activations: values of a slider.
         entanglement: range of φ, radians.
-        epochs: values of the first slider, which can be played: the snapshots, ascending; training ends at the last.
-        batch_sizes: values of the third slider.
-        activations: values of the second slider.
+        epochs: values of a slider that can be played: the snapshots, ascending; training ends at the last.
+        batch_sizes: values of another slider.
         training: the protocol but for the number of epochs and the batch size.
-        seeds: values of a fourth slider for those with a kernel, where a move trains a new network; the page shows
+        seeds: values of another slider for those with a kernel, where a move trains a new network; the page shows
             the first.
     """
     data = spirals(entanglement)
@@ -52,7 +53,7 @@ def mapping_explorer(
             snapshots=epochs,
         )
         # One frame around the whole film, so that what moves is the mapping and not its scale.
-        return sweep, 1.05 * max(float(one.hidden(data.x, -1).abs().max()) for one in sweep.history.snapshots)
+        return sweep, 1.05 * max(float(network.hidden(data.x, -1).abs().max()) for network in sweep.history.snapshots)
 
     def draw(epoch: int, activation: str, batch_size: int, seed: int) -> Picture:
         sweep, limit = trained(activation, batch_size, seed)
@@ -66,14 +67,14 @@ def mapping_explorer(
         line = (weight[1] - weight[0], float(bias[1] - bias[0]))
         draw_mapping(layer, mapped, data.y, separator=line, limit=limit)
         number = int(collapsed_class(mapped, data.y))
-        found = "neither class has collapsed" if number < 0 else f"class {number} has collapsed"
-        layer.set_title(f"the hidden layer: {found}", fontsize=10)
+        treatment = "neither class has collapsed" if number < 0 else f"class {number} has collapsed"
+        layer.set_title(f"the hidden layer: {treatment}", fontsize=10)
         figure.description = (
-            f"{activation}, batch size {batch_size}, epoch {epoch}: test accuracy {share:.0%}; "
-            f"in the plane of the two hidden neurons {found}."
+            f"{display(activation)}, batch size {batch_size}, epoch {epoch}: test accuracy {share:.0%}; "
+            f"in the plane of the two hidden neurons {treatment}."
         )
         return figure
 
     controls = {"epoch": epochs, "activation": activations, "batch_size": batch_sizes}
     start = {"epoch": max(epochs), "batch_size": batch_sizes[len(batch_sizes) // 2]}
-    return explore(draw, controls, {"seed": seeds}, start=start, play="epoch")
+    return explore(draw, controls, {"seed": seeds}, start=start, play="epoch", thin=["epoch"])

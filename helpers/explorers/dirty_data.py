@@ -19,10 +19,11 @@ from helpers.experiments.dirty_labels import falling, watch
 from helpers.explorers.controls import explore
 from helpers.figures.dirty_data import draw_curves, draw_digits
 from helpers.figures.drawings import draw_regions
-from helpers.figures.picture import Picture
+from helpers.figures.picture import PAGE_WIDTH, Picture
 from helpers.metrics.label_errors import share_found, suspicion
 from helpers.models.ensemble import Ensemble
 from helpers.models.sequential import digit_network
+from helpers.names import display
 from helpers.training.out_of_sample import out_of_sample
 from helpers.training.protocol import Training
 from helpers.training.train import train
@@ -65,10 +66,10 @@ def dirt_explorer(
 
     Args:
         task: the digits, few and small: all combinations are trained at once.
-        activations: values of the second slider.
+        activations: values of a slider.
         training: the protocol on digits.
-        dirts: values of the first slider, from `DIRTS`.
-        seeds: values of a third slider for those with a kernel, where a move trains new networks; the page shows
+        dirts: values of another slider, from `DIRTS`.
+        seeds: values of another slider for those with a kernel, where a move trains new networks; the page shows
             the first.
     """
     combinations = list(product(dirts, activations))
@@ -102,11 +103,11 @@ def dirt_explorer(
         )
 
     def draw(dirt: str, activation: str, seed: int) -> Picture:
-        found, chosen = trained(seed), (dirt, activation)
-        figure = Picture(figsize=(9, 5.2), layout="constrained", facecolor="white")
+        runs, chosen = trained(seed), (dirt, activation)
+        figure = Picture(figsize=(PAGE_WIDTH, 5.2), layout="constrained", facecolor="white")
         upper, lower = figure.subfigures(2, 1, height_ratios=[2.6, 1], squeeze=False)[:, 0]
         curves_ax, plane_ax = upper.subplots(1, 2, width_ratios=[1.5, 1])
-        curves, digits = found.curves[chosen], found.digits[dirt]
+        curves, digits = runs.curves[chosen], runs.digits[dirt]
         shown = {
             "validation accuracy": curves["accuracy"],
             "right labels learned": curves["learned"],
@@ -115,17 +116,17 @@ def dirt_explorer(
         if not digits.rows.any():
             del shown["wrong labels memorised"]
         draw_curves(curves_ax, shown)
-        curves_ax.set_title(f"digits, {activation}, wrong labels: {dirt}", fontsize=10)
-        draw_regions(plane_ax, found.plane, combinations.index(chosen), found.points[dirt])
+        curves_ax.set_title(f"digits, {display(activation)}, wrong labels: {dirt}", fontsize=10)
+        draw_regions(plane_ax, runs.plane, combinations.index(chosen), runs.points[dirt])
         plane_ax.set_title("the same on two spirals", fontsize=10)
-        suspicious = found.suspicious[chosen]
+        suspicious = runs.suspicious[chosen]
         rows = suspicious.argsort(descending=True, stable=True)[:N_SHOWN]
         words = draw_digits(list(lower.subplots(1, N_SHOWN)), digits, rows)
         share = share_found(suspicious, digits.rows)
         lower.suptitle("most suspicious labels" + (f" ({share:.0%} of the wrong ones found)" if share == share else ""))
         told = ", ".join(f"{name} {float(curve[-1]):.0%}" for name, curve in shown.items())
-        figure.description = f"{activation} with wrong labels: {dirt}. At the end {told}; {words}."
+        figure.description = f"{display(activation)} with wrong labels: {dirt}. At the end {told}; {words}."
         return figure
 
     start = {"dirt": dirts[min(2, len(dirts) - 1)], "activation": activations[0]}
-    return explore(draw, {"dirt": dirts, "activation": activations}, {"seed": seeds}, start=start)
+    return explore(draw, {"dirt": dirts, "activation": activations}, {"seed": seeds}, start=start, thin=["dirt"])

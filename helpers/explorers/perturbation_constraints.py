@@ -17,6 +17,7 @@ from helpers.figures.picture import Picture
 from helpers.figures.styles import style
 from helpers.models.constraints import SIDES, Constraint, value_span
 from helpers.models.ensemble import Ensemble
+from helpers.names import display
 
 N_DIGITS = 8
 
@@ -72,7 +73,7 @@ def constraint_explorer(
         curve.plot(percents, [100 * value for value in curves[head, clamped_from]], color=style(head).colour)
         curve.plot([percent], [100 * share], "o", color=CUT_COLOUR, markersize=9, markeredgecolor="black")
         curve.set(ylim=(0, 103), xlabel="clamped at, % of the range", ylabel="accuracy, %")
-        curve.set_title(f"{head}: {share:.1%} right", fontsize=10)
+        curve.set_title(f"{display(head)}: {share:.1%} right", fontsize=10)
         threshold = float(span.at(percent / 100))
         touched = draw_values(histogram, hidden, threshold, clamped_from)
         histogram.set_title(f"changes {touched:.0%} of the values", fontsize=10)
@@ -86,14 +87,11 @@ def constraint_explorer(
         for ax in (curve, histogram):
             ax.spines[["top", "right"]].set_visible(False)
         figure.description = (
-            f"{head} clamped from {clamped_from} at {percent:g} percent of its range: {share:.1%} of the digits right, "
-            f"{touched:.0%} of the hidden values changed, {len(flipped)} digits no longer right."
+            f"{display(head)} clamped from {clamped_from} at {percent:g} percent of its range: {share:.1%} of the "
+            f"digits right, {touched:.0%} of the hidden values changed, {len(flipped)} digits no longer right."
         )
         return figure
 
     controls: dict[str, Sequence[Any]] = {"clamped_from": list(sides), "percent": list(percents)}
     start = {"percent": percents[len(percents) // 3]}  # where something has happened already
-    if len(networks) > 1:
-        return explore(draw, controls, {"head": list(networks)}, start=start)
-    (only,) = networks
-    return explore(lambda clamped_from, percent: draw(clamped_from, percent, only), controls, start=start)
+    return explore(draw, controls, {"head": list(networks)}, start=start)

@@ -11,7 +11,7 @@ from torch import Tensor
 from helpers.datasets.corruption import Dirty
 from helpers.datasets.multivariate import Construction
 from helpers.figures.drawings import draw_digit
-from helpers.figures.picture import Picture, new_figure
+from helpers.figures.picture import PAGE_WIDTH, Picture, new_figure
 from helpers.figures.styles import style
 from helpers.names import display
 
@@ -25,7 +25,7 @@ def plot_steps(toy: Construction) -> Picture:
     Returns:
         The figure; its description gives the y of every row.
     """
-    figure, axes = new_figure(1, 5, width=11, height=2.9)
+    figure, axes = new_figure(1, 5, width=PAGE_WIDTH, height=2.6)
     tables = (toy.domain, toy.values, toy.shuffled, np.column_stack([toy.shuffled, toy.y]))
     titles = ("1: a domain", "2: functions of it", "3: columns shuffled", "4: y, the row's mean", "5: functions hidden")
     for ax, table, title in zip(axes, (*tables, np.column_stack([toy.x, toy.y])), titles, strict=True):
@@ -53,7 +53,7 @@ def plot_columns(made: Construction, dirty: Dirty, *, column_names: Sequence[str
     """
     n_columns = made.x.shape[1]
     width = min(n_columns, 5)
-    figure, axes = new_figure(-(-n_columns // width), width, width=2.2 * width, height=2.0 * -(-n_columns // width))
+    figure, axes = new_figure(-(-n_columns // width), width, width=1.76 * width, height=1.8 * -(-n_columns // width))
     rows = dirty.rows.numpy()
     for j, ax in enumerate(axes[:n_columns]):
         moved, y_moved = dirty.data.x[rows, j].numpy(), made.shuffled[rows, j]
@@ -63,7 +63,8 @@ def plot_columns(made: Construction, dirty: Dirty, *, column_names: Sequence[str
         ax.set_title(column_names[j], fontsize=9)
     for ax in axes[n_columns:]:
         ax.remove()
-    axes[0].legend(frameon=False, fontsize=7, markerscale=3)
+    handles, texts = axes[0].get_legend_handles_labels()
+    figure.legend(handles, texts, loc="outside lower center", ncols=2, frameon=False, fontsize=9, markerscale=3)
     share = float(dirty.rows.double().mean())
     figure.description = (
         f"What each of {n_columns} columns brings to y over its standardised x, as hidden functions "
@@ -100,7 +101,7 @@ def plot_suspects(dirty: Dirty, suspicious: Tensor, *, n: int = 20) -> Picture:
         n: how many.
     """
     n_columns = 10
-    figure, axes = new_figure(-(-n // n_columns), n_columns, width=10, height=1.35 * -(-n // n_columns))
+    figure, axes = new_figure(-(-n // n_columns), n_columns, width=PAGE_WIDTH, height=1.25 * -(-n // n_columns))
     rows = suspicious.argsort(descending=True, stable=True)[:n]
     words = draw_digits(axes[:n], dirty, rows)
     for ax in axes[n:]:
@@ -119,4 +120,4 @@ def draw_curves(ax: Axes, curves: Mapping[str, Tensor]) -> None:
     for name, curve in curves.items():
         ax.plot(range(1, len(curve) + 1), curve, **style(name).options(), markersize=4, label=display(name))
     ax.set(ylim=(-0.03, 1.03), xlabel="epoch")
-    ax.legend(frameon=False, fontsize=8, loc="center right")
+    ax.legend(frameon=False, fontsize=9, loc="best")

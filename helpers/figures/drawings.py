@@ -76,7 +76,7 @@ def draw_matrix(ax: Axes, weight: Tensor, *, numbers: bool = False) -> None:
     if numbers:
         for (row, column), value in np.ndenumerate(values):
             colour = "white" if abs(value) > 0.6 * limit else "black"
-            ax.text(column, row, f"{value:.2f}", ha="center", va="center", fontsize=6, color=colour)
+            ax.text(column, row, f"{value:.2f}", ha="center", va="center", fontsize=7, color=colour)
     ax.figure.colorbar(image, ax=ax, shrink=0.8, label="weight")
 
 

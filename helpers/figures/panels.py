@@ -12,7 +12,7 @@ from matplotlib.lines import Line2D
 from numpy.typing import ArrayLike, NDArray
 
 from helpers.checks import Choice
-from helpers.figures.picture import Picture, new_figure
+from helpers.figures.picture import PAGE_WIDTH, Picture, new_figure
 from helpers.figures.styles import Style
 from helpers.names import caption, display
 
@@ -25,9 +25,8 @@ Reported = xr.DataArray | Mapping[Any, Any]
 STUDY = Style("#000000", "s", "--", "none")
 MARK_LINES = ("--", ":", "-.")
 
-# Inches: of a page, beyond which text would shrink; of one panel among so many side by side; of a legend beside them;
-# and between two ticks, which would run into each other if they were closer.
-PAGE_WIDTH, PANEL_WIDTHS, LEGEND_WIDTH, TICK_ROOM = 8.8, (5.0, 3.7, 2.5, 1.9, 1.7), 1.4, 0.3
+# Inches: of one panel among so many side by side, of a legend beside them, and what two ticks are apart at least.
+PANEL_WIDTHS, LEGEND_WIDTH, TICK_ROOM = (5.0, 3.7, 2.5, 1.9, 1.7), 1.4, 0.3
 
 
 def complete(values: xr.DataArray, dims: Collection[str]) -> xr.DataArray:

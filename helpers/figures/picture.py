@@ -10,9 +10,12 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from PIL import Image
 
-# A palette of this size keeps lines and filled areas clean at a quarter of the weight of full colour.
-N_COLOURS = 64
+# A palette of this size, found by octree, keeps the colours of lines, points and areas at a quarter of the weight of
+# full colour; the median cut, which follows areas, would turn a few blue points on an orange one grey.
+N_COLOURS = 128
 PIXELS_PER_INCH = 100
+# A wider figure would be shrunk by the page, and its text with it.
+PAGE_WIDTH = 8.8
 
 
 class Picture(Figure):
@@ -34,7 +37,9 @@ class Picture(Figure):
         """
         raw, small = io.BytesIO(), io.BytesIO()
         self.savefig(raw, dpi=PIXELS_PER_INCH * sharpness)
-        Image.open(raw).convert("RGB").quantize(N_COLOURS).save(small, format="PNG", optimize=True)
+        Image.open(raw).convert("RGB").quantize(N_COLOURS, method=Image.Quantize.FASTOCTREE).save(
+            small, format="PNG", optimize=True
+        )
         data = base64.b64encode(small.getvalue()).decode()
         width = round(self.get_figwidth() * PIXELS_PER_INCH)
         return (

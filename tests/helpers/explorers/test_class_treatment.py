@@ -9,6 +9,7 @@ from helpers.explorers.class_treatment import mapping_explorer
 from helpers.training.protocol import Training
 
 FILM = {
+    "activations": ["tanh", "relu"],
     "entanglement": 3,
     "epochs": [0, 1, 4],
     "batch_sizes": [100, 300, 600],
@@ -47,6 +48,13 @@ def test_mapping_is_a_film_with_a_frame_for_every_position(frames, monkeypatch):
     assert {options["training"].batch_size for options in sweeps} == {100, 300, 600}
 
 
+def test_every_activation_is_offered(frames):
+    short = {"activations": ["tanh", "abs", "prelu"], "epochs": [1], "batch_sizes": [300]}
+    activation, stack = mapping_explorer(**FILM | short).children
+    assert [text for text, _ in activation.options] == ["tanh", "Abs", "PReLU"]
+    assert [alt(page).split(",")[0] for page in stack.children] == ["tanh", "Abs", "PReLU"]
+
+
 def test_mapping_trains_anew_where_a_slider_is_let_go(live, monkeypatch):
     trained, sweep = [], class_treatment.spiral_sweep
     monkeypatch.setattr(
@@ -62,7 +70,7 @@ def test_mapping_trains_anew_where_a_slider_is_let_go(live, monkeypatch):
     seed.value = 6
     batch_size.value = 600
     assert trained[1:] == [("relu", 5, 300), ("relu", 6, 300), ("relu", 6, 600)]
-    assert alt(picture).startswith("relu, batch size 600, epoch 1:")
+    assert alt(picture).startswith("ReLU, batch size 600, epoch 1:")
     film.children[0].value, activation.value, seed.value, batch_size.value = 4, "tanh", 5, 300
     assert picture.value == at_first
     assert trouble.value == ""

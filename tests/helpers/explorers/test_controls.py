@@ -105,12 +105,14 @@ def test_an_error_is_shown_raised_and_gone_after_the_next_move(live):
     [
         ({}, {}, "controls must be one to three"),
         ({name: [1, 2] for name in "abcd"}, {}, "controls must be one to three"),
-        ({"a": [1]}, {}, r"at least two values each, got \[1\] for 'a'"),
-        ({"a": [1, 2]}, {"live_controls": {"b": [3]}}, r"at least two values each, got \[3\] for 'b'"),
+        ({"a": []}, {}, "at least one value each, got none for 'a'"),
+        ({"a": [1, 2]}, {"live_controls": {"b": []}}, "at least one value each, got none for 'b'"),
         ({"a": range(MAX_FRAMES + 1)}, {}, f"at most {MAX_FRAMES} frames, got {MAX_FRAMES + 1}"),
+        ({"a": [1, 2], "b": range(MAX_FRAMES)}, {"thin": ["a"]}, f"at most {MAX_FRAMES} frames, got {2 * MAX_FRAMES}"),
         ({"a": [1, 2]}, {"start": {"a": 3}}, "start must name values of the controls, got 3 for 'a'"),
         ({"a": [1, 2]}, {"start": {"b": 1}}, "start must name values of the controls, got 1 for 'b'"),
-        ({"a": [1, 2]}, {"play": "b"}, r"play must be one of the controls \['a'\], got 'b'"),
+        ({"a": [1, 2]}, {"play": "b"}, "play and thin must name controls, a, got b"),
+        ({"a": [1, 2]}, {"thin": ["c"]}, "play and thin must name controls, a, got c"),
     ],
 )
 def test_wrong_controls(controls, options, words):
@@ -126,6 +128,42 @@ def test_three_controls_turn_stacks_three_deep(frames):
     assert len(draw.calls) == 8
     assert alt(stack.children[1].children[0].children[1]) == "a=2; b=3; c=6"
     assert [stack.selected_index, stack.children[0].selected_index] == [0, 1]
+
+
+@pytest.mark.parametrize("way", ["frames", "live"])
+def test_a_control_of_one_value_has_no_slider(way, request):
+    request.getfixturevalue(way)
+    draw = Recorder()
+    first, *_ = explore(draw, {"a": [1, 2], "b": [3]}, {"seed": [7]}, start={"a": 2}).children
+    assert first.description == "a"
+    assert draw.calls[-1] == {"a": 2, "b": 3, "seed": 7}
+    alone = explore(draw, {"a": [1], "b": [3]}, play="a")
+    assert not [child for child in alone.children if isinstance(child, SelectionSlider | HBox)]
+    assert alt(next(child for child in alone.children if "alt=" in child.value)) == "a=1; b=3"
+
+
+def test_values_are_shown_by_their_display_names(frames):
+    slider, _ = explore(Recorder(), {"batch_size": ["relu", "leaky_relu", 0.5]}).children
+    assert slider.description == "batch size"
+    assert slider.options == (("ReLU", "relu"), ("Leaky ReLU", "leaky_relu"), ("0.5", 0.5))
+
+
+def test_a_page_leaves_out_values_of_the_controls_that_may_be_thin(frames):
+    draw = Recorder()
+    controls = {"a": range(12), "b": range(10), "c": range(3)}
+    first, second, third, _ = explore(draw, controls, start={"a": 4}, thin=["a"]).children
+    kept = [value for _, value in first.options]
+    assert len(kept) == MAX_FRAMES // 30 == 4
+    assert (kept[0], kept[-1]) == (0, 11)
+    assert 4 in kept
+    assert first.value == 4
+    assert (len(second.options), len(third.options)) == (10, 3)
+    assert len(draw.calls) == 120
+
+
+def test_a_kernel_leaves_out_none(live):
+    first, *_ = explore(Recorder(), {"a": range(12), "b": range(20)}, thin=["a"]).children
+    assert len(first.options) == 12
 
 
 @pytest.mark.parametrize("way", ["frames", "live"])

@@ -41,7 +41,7 @@ def test_explorer_tells_what_the_clamp_does(networks, data, monkeypatch):
     with torch.no_grad():
         logits = network(hidden.clamp(min=float(value_span(network, hidden).at(0.4))), first=1)
     share = float((logits[0].argmax(dim=1) == data.y).double().mean())
-    assert f"relu clamped from below at 40 percent of its range: {share:.1%} of the digits right" in told[1]
+    assert f"ReLU clamped from below at 40 percent of its range: {share:.1%} of the digits right" in told[1]
     assert "0% of the hidden values changed, 0 digits no longer right" in told[0]
     assert "0% of the hidden values changed, 0 digits no longer right" in told[5]
 
@@ -49,8 +49,8 @@ def test_explorer_tells_what_the_clamp_does(networks, data, monkeypatch):
 def test_explorer_of_one_head_and_in_a_kernel(networks, data, monkeypatch):
     monkeypatch.delenv("EXPLORERS", raising=False)
     box = constraint_explorer({"abs": networks["abs"]}, data, percents=[0, 40, 100])
-    assert "abs clamped from below at 40 percent" in texts(box)[0]
+    assert "Abs clamped from below at 40 percent" in texts(box)[0]
     both = constraint_explorer(networks, data, percents=[0, 40, 100])
     slider = next(child for child in both.children if getattr(child, "description", "") == "head")
     slider.value = "abs"
-    assert "abs clamped from below" in texts(both)[0]
+    assert "Abs clamped from below" in texts(both)[0]

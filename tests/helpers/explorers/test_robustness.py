@@ -13,7 +13,7 @@ from helpers.training.protocol import Training
 @pytest.fixture(scope="module")
 def sweep():
     return spiral_sweep(
-        activations=["tanh", "relu"],
+        activations=["tanh", "relu", "abs"],
         entanglements=[3],
         seeds=[0],
         hidden_layers=2,
@@ -22,8 +22,8 @@ def sweep():
     )
 
 
-def explorer(sweep):
-    return robustness_explorer(sweep, entanglement=3, seed=0, epsilons=[0.5, 2.0], n_places=2)
+def explorer(sweep, activations=("tanh", "relu")):
+    return robustness_explorer(sweep, entanglement=3, seed=0, epsilons=[0.5, 2.0], n_places=2, activations=activations)
 
 
 def alts(widget):
@@ -52,11 +52,21 @@ def test_every_frame_says_what_is_proved_where_the_point_falls_and_what_the_atta
         assert text.count("proved to") == 2
 
 
+def test_every_activation_of_the_sweep_is_offered_beside_the_first(sweep, monkeypatch):
+    monkeypatch.setenv("EXPLORERS", "frames")
+    *sliders, stack = explorer(sweep, activations=None).children
+    assert sliders[2].options == (("ReLU", "relu"), ("Abs", "abs"))
+    texts = alts(stack)
+    assert len(texts) == 8
+    for text, name in zip(texts, ["ReLU", "Abs"] * 4, strict=True):
+        assert re.findall(r"(\w+): proved to", text) == ["tanh", name]
+
+
 def test_live_explorer_draws_anew(sweep, monkeypatch):
     monkeypatch.delenv("EXPLORERS", raising=False)
     widget = explorer(sweep)
     (first,) = alts(widget)
-    slider = next(child for child in widget.children if getattr(child, "description", "") == "epsilon")
+    slider = next(child for child in widget.children if getattr(child, "description", "") == "ε")
     slider.value = 0.5 if slider.value != 0.5 else 2.0
     (second,) = alts(widget)
     assert first != second

@@ -12,6 +12,7 @@ from helpers.explorers.weight_norms import spiral_explorer, weight_explorer
 from helpers.training.protocol import Training
 
 TINY = {
+    "activations": ["tanh", "relu"],
     "entanglements": [2, 4],
     "epochs": [0, 2],
     "hidden_layers": 2,
@@ -56,7 +57,20 @@ def test_networks_as_frames_are_trained_once(frames, monkeypatch):
     words = [alt(page) for outer in stack.children for page in outer.children]
     assert len(set(words)) == 4
     assert words[-1].startswith("Entanglement 4, epoch 2. tanh: test accuracy")
-    assert "relu: test accuracy" in words[-1]
+    assert "ReLU: test accuracy" in words[-1]
+
+
+def test_every_activation_is_offered_beside_the_first(frames):
+    *sliders, stack = weight_explorer(**TINY | {"activations": ["abs", "relu", "leaky_relu"]}).children
+    assert sliders[2].options == (("ReLU", "relu"), ("Leaky ReLU", "leaky_relu"))
+    for page, name in zip(stack.children[0].children[0].children, ("ReLU", "Leaky ReLU"), strict=True):
+        assert re.findall(r"([\w ]+): test accuracy", alt(page)) == [" Abs", f" {name}"]
+
+
+def test_one_activation_stands_alone(frames):
+    *sliders, stack = weight_explorer(**TINY | {"activations": ["abs"]}).children
+    assert len(sliders) == 2
+    assert re.findall(r"([\w ]+): test accuracy", alt(stack.children[0].children[0])) == [" Abs"]
 
 
 def test_live_networks_are_trained_anew_for_another_seed_and_kept(live, monkeypatch):
@@ -81,7 +95,8 @@ def test_live_explorer_in_a_kernel(live, tmp_path):
 from helpers.explorers.weight_norms import weight_explorer
 from helpers.training.train import Training
 explorer = weight_explorer(
-    entanglements=[2, 4], epochs=[0, 2], hidden_layers=2, width=5, training=Training(batch_size=200), seeds=[0, 1]
+    activations=["tanh", "relu"], entanglements=[2, 4],
+    epochs=[0, 2], hidden_layers=2, width=5, training=Training(batch_size=200), seeds=[0, 1]
 )
 *sliders, picture, trouble = explorer.children
 seen = {picture.value}

@@ -6,7 +6,7 @@ import re
 from html import unescape
 
 import numpy as np
-from matplotlib.colors import to_hex
+from matplotlib.colors import to_hex, to_rgb
 from PIL import Image
 
 from helpers.figures.picture import Picture, new_figure
@@ -38,3 +38,17 @@ def test_new_figure_has_its_axes_row_by_row():
     assert list(figure.get_size_inches()) == [6, 4]
     assert axes == list(figure.axes)
     assert len(axes) == 6
+
+
+def test_small_things_keep_their_colours():
+    figure, (ax,) = new_figure(1, 1, width=4, height=3)
+    ramp = np.linspace(0, 1, 256)
+    ax.imshow(
+        np.stack([1 - 0.1 * ramp, 1 - 0.4 * ramp, 1 - 0.6 * ramp], axis=1)[None], extent=(0, 1, 0, 1), aspect="auto"
+    )
+    colours = ("#0072B2", "#882288", "#009E73")
+    for k, colour in enumerate(colours):
+        ax.plot([0.1, 0.9], [0.2 + 0.3 * k] * 2, color=colour, linewidth=1.5)
+    shown = np.array([colour for _, colour in image_of(figure.to_html()).convert("RGB").getcolors()])
+    for colour in colours:
+        assert abs(shown - 255 * np.array(to_rgb(colour))).max(axis=1).min() < 24
