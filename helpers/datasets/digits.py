@@ -5,7 +5,6 @@ from __future__ import annotations
 import gzip
 import hashlib
 import os
-import tempfile
 import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -17,9 +16,6 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from platformdirs import user_cache_path
-from pooch import HTTPDownloader
-from sklearn import datasets as bundled
-from sklearn.model_selection import train_test_split
 from torch import Tensor
 from torch.nn import functional as F
 
@@ -34,13 +30,25 @@ MIRRORS = (
 )
 SECONDS_TO_ANSWER = 20
 
-# SHA-256 of the unpacked files: a packed one differs with the program that packed it.
-MNIST_FILES: Mapping[str, str] = MappingProxyType(
+# SHA-256 of the unpacked files, as packed ones differ with the program that packed them; MD5 of those on the mirrors.
+MNIST_FILES: Mapping[str, tuple[str, str]] = MappingProxyType(
     {
-        "train-images-idx3-ubyte": "ba891046e6505d7aadcbbe25680a0738ad16aec93bde7f9b65e87a2fc25776db",
-        "train-labels-idx1-ubyte": "65a50cbbf4e906d70832878ad85ccda5333a97f0f4c3dd2ef09a8a9eef7101c5",
-        "t10k-images-idx3-ubyte": "0fa7898d509279e482958e8ce81c8e77db3f2f8254e26661ceb7762c4d494ce7",
-        "t10k-labels-idx1-ubyte": "ff7bcfd416de33731a308c3f266cc351222c34898ecbeaf847f06e48f7ec33f2",
+        "train-images-idx3-ubyte": (
+            "ba891046e6505d7aadcbbe25680a0738ad16aec93bde7f9b65e87a2fc25776db",
+            "f68b3c2dcbeaaa9fbdd348bbdeb94873",
+        ),
+        "train-labels-idx1-ubyte": (
+            "65a50cbbf4e906d70832878ad85ccda5333a97f0f4c3dd2ef09a8a9eef7101c5",
+            "d53e105ee54ea40749a09fcbcd1e9432",
+        ),
+        "t10k-images-idx3-ubyte": (
+            "0fa7898d509279e482958e8ce81c8e77db3f2f8254e26661ceb7762c4d494ce7",
+            "9fb629c4189551a2d022fa330f9573f3",
+        ),
+        "t10k-labels-idx1-ubyte": (
+            "ff7bcfd416de33731a308c3f266cc351222c34898ecbeaf847f06e48f7ec33f2",
+            "ec29112dd5afa0611ce80d1b7f02629c",
+        ),
     }
 )
 FOLDER_VARIABLE = "MNIST_DIR"
@@ -96,10 +104,13 @@ def load_digits(name: str, *, folder: str | Path | None = None) -> tuple[Dataset
         LeCun et al. (1998) for MNIST; Alpaydin & Kaynak (1998) for the bundled digits.
     """
     if DIGITS_NAME("name", name) == "digits":
+        from sklearn import datasets as bundled  # not above: a second that whoever reads spirals can do without
+
         x, y = bundled.load_digits(return_X_y=True)
         return Dataset(torch.from_numpy(x).float(), torch.from_numpy(y).long()).split(train_share=2 / 3)
     given = folder or os.environ.get(FOLDER_VARIABLE)
-    arrays = [read_idx(_given(Path(given), file) if given else _cached(file)) for file in MNIST_FILES]
+    folder = Path(given).expanduser().absolute() if given else None
+    arrays = [read_idx(_given(folder, file) if folder else _checked(_cached(file), file)) for file in MNIST_FILES]
     images = [torch.from_numpy(array).flatten(1).float() for array in arrays[::2]]
     classes = [torch.from_numpy(array).long() for array in arrays[1::2]]
     return Dataset(images[0], classes[0]), Dataset(images[1], classes[1])
@@ -155,29 +166,24 @@ def _given(folder: Path, name: str) -> bytes:
     )
 
 
-def _cached(name: str) -> bytes:
-    """The content of a file in the user's cache, downloaded where it is not there or not good."""
-    folder = user_cache_path("activation-book", ensure_exists=True) / "mnist"
-    folder.mkdir(exist_ok=True)
-    kept = folder / f"{name}.gz"
-    if kept.exists():
-        try:
-            return _checked(kept, name)
-        except ValueError:
-            pass  # it may have been cut short by a full disk; the download replaces it
+def _cached(name: str) -> Path:
+    """A file in the user's cache, where pooch keeps it, and downloads it if it is not there or not whole."""
+    import pooch  # not above: it is needed at most once on a machine
+
     reasons = []
-    # What arrives is looked at before it gets its name: whatever happens, the cache never holds half a file.
-    with tempfile.TemporaryDirectory(dir=folder) as scratch:
-        fresh = Path(scratch) / kept.name
-        for mirror in MIRRORS:
-            try:
-                HTTPDownloader(timeout=SECONDS_TO_ANSWER)(f"{mirror}{name}.gz", str(fresh), None)
-                content = _checked(fresh, name)
-            except (OSError, ValueError) as error:  # all that requests raises is an OSError
-                reasons.append(f"{mirror}: {type(error).__name__}")
-            else:
-                os.replace(fresh, kept)
-                return content
+    for mirror in MIRRORS:
+        try:
+            path = pooch.retrieve(
+                f"{mirror}{name}.gz",
+                known_hash=f"md5:{MNIST_FILES[name][1]}",
+                fname=f"{name}.gz",
+                path=user_cache_path("activation-book") / "mnist",
+                downloader=pooch.HTTPDownloader(timeout=SECONDS_TO_ANSWER),
+            )
+        except (OSError, ValueError) as error:  # all that requests raises is an OSError
+            reasons.append(f"{mirror}: {type(error).__name__}")
+        else:
+            return Path(path)
     raise ConnectionError(
         f"MNIST is not on this machine and could not be downloaded: put its files "
         f"{', '.join(f'{file}.gz' for file in MNIST_FILES)} into a folder and name it in {FOLDER_VARIABLE} "
@@ -193,11 +199,11 @@ def _checked(path: Path, name: str) -> bytes:
             content = gzip.decompress(content)
         except (EOFError, gzip.BadGzipFile, zlib.error) as error:
             raise ValueError(f"{path} must be a whole file packed by gzip, got another: {error}.") from error
-    found = hashlib.sha256(content).hexdigest()
-    if found != MNIST_FILES[name]:
-        others = [other for other, known in MNIST_FILES.items() if known == found]
-        what = f"the content of {others[0]}" if others else f"SHA-256 {found}"
-        raise ValueError(f"{path} must hold MNIST's {name}, SHA-256 {MNIST_FILES[name]}, got {what}.")
+    known, came = MNIST_FILES[name][0], hashlib.sha256(content).hexdigest()
+    if came != known:
+        others = [other for other, (unpacked, _) in MNIST_FILES.items() if unpacked == came]
+        what = f"the content of {others[0]}" if others else f"SHA-256 {came}"
+        raise ValueError(f"{path} must hold MNIST's {name}, SHA-256 {known}, got {what}.")
     return content
 
 
@@ -237,6 +243,8 @@ class DigitTask:
         Raises:
             ValueError: there are not as many pictures.
         """
+        from sklearn.model_selection import train_test_split  # not above, as in load_digits
+
         pool = _pool(self.images)
         if self.n_train + self.n_validation > len(pool):
             raise ValueError(

@@ -3,11 +3,15 @@
 import gzip
 import hashlib
 import os
+import re
+import subprocess
+import sys
 import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import numpy as np
+import pooch
 import pytest
 import torch
 
@@ -24,6 +28,11 @@ def idx(array):
     return bytes([0, 0, 8, array.ndim]) + lengths + array.astype(np.uint8).tobytes()
 
 
+def packed(content):
+    """The same bytes at every time."""
+    return gzip.compress(content, mtime=0)
+
+
 @pytest.fixture
 def files(monkeypatch):
     """Four small files, taken for those of MNIST."""
@@ -35,7 +44,10 @@ def files(monkeypatch):
         "t10k-labels-idx1-ubyte": random.integers(0, 10, 7),
     }
     contents = {name: idx(array) for name, array in arrays.items()}
-    known = {name: hashlib.sha256(content).hexdigest() for name, content in contents.items()}
+    known = {
+        name: (hashlib.sha256(content).hexdigest(), hashlib.md5(packed(content), usedforsecurity=False).hexdigest())
+        for name, content in contents.items()
+    }
     monkeypatch.setattr(digits, "MNIST_FILES", known)
     monkeypatch.delenv("MNIST_DIR", raising=False)
     return arrays, contents
@@ -64,10 +76,16 @@ def test_files_of_a_folder(files, folder, monkeypatch):
     check(files, load_digits("mnist", folder=folder))
     monkeypatch.setenv("MNIST_DIR", str(folder))
     check(files, load_digits("mnist"))
-    for packed in folder.iterdir():
-        packed.with_suffix("").write_bytes(gzip.decompress(packed.read_bytes()))
-        packed.unlink()
+    for file in folder.iterdir():
+        file.with_suffix("").write_bytes(gzip.decompress(file.read_bytes()))
+        file.unlink()
     check(files, load_digits("mnist"))
+    monkeypatch.setenv("HOME", str(folder.parent))
+    check(files, load_digits("mnist", folder="~/mnist"))
+    monkeypatch.chdir(folder.parent)
+    check(files, load_digits("mnist", folder="mnist"))
+    with pytest.raises(FileNotFoundError, match=re.escape(str(folder.parent / "none"))):
+        load_digits("mnist", folder="none")
 
 
 NAME = "train-labels-idx1-ubyte"
@@ -127,7 +145,7 @@ def test_folder_without_permission_is_named(folder):
 @pytest.fixture
 def mirrors(files, tmp_path, monkeypatch):
     """Two mirrors on this machine: what they answer, by name, what they were asked, and an empty cache."""
-    good = {f"{name}.gz": gzip.compress(content) for name, content in files[1].items()}
+    good = {f"{name}.gz": packed(content) for name, content in files[1].items()}
     answers, asked = [dict(good), dict(good)], []
 
     class Mirror(BaseHTTPRequestHandler):
@@ -201,6 +219,19 @@ def test_without_files_and_network_one_sentence_says_what_to_do(files, mirrors, 
     assert list(cache.iterdir()) == []
 
 
+def test_cache_that_cannot_be_written_is_no_bare_error(files, mirrors, tmp_path, monkeypatch):
+    (tmp_path / "file").write_text("no folder")
+    monkeypatch.setattr(digits, "user_cache_path", lambda *_, **__: tmp_path / "file")
+    with pytest.raises(ConnectionError, match=r"name it in MNIST_DIR .*NotADirectoryError"):
+        load_digits("mnist")
+
+
+def test_who_reads_spirals_imports_neither_scikit_learn_nor_pooch():
+    code = "import sys, helpers.datasets as d; d.spirals(3.0); print({'sklearn', 'pooch'} & set(sys.modules))"
+    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert run.stdout == "set()\n"
+
+
 def test_interrupted_by_the_user_nothing_stays(mirrors, monkeypatch):
     cache = mirrors[2]
 
@@ -208,7 +239,7 @@ def test_interrupted_by_the_user_nothing_stays(mirrors, monkeypatch):
         Path(file).write_bytes(b"half")
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(digits.HTTPDownloader, "__call__", stop)
+    monkeypatch.setattr(pooch.HTTPDownloader, "__call__", stop)
     with pytest.raises(KeyboardInterrupt):
         load_digits("mnist")
     assert list(cache.iterdir()) == []
