@@ -11,8 +11,23 @@ from helpers.experiments.class_treatment import (
     shape_distances,
     width_results,
 )
-from helpers.experiments.dirty_data import TREATMENTS, Treatment, collect, multivariate_sweep, share_seen
-from helpers.experiments.dirty_labels import HEADS, suspects, watch
+from helpers.experiments.dirty_data import (
+    TREATMENTS,
+    Treatment,
+    collect,
+    multivariate_results,
+    multivariate_sweep,
+    share_seen,
+)
+from helpers.experiments.dirty_labels import (
+    LAST_LAYER,
+    REGULARISATIONS,
+    label_results,
+    label_sweep,
+    suspect_results,
+    suspect_sweep,
+    suspects,
+)
 from helpers.experiments.perturbation_constraints import (
     PROTOCOL_NAME,
     PROTOCOLS,
@@ -37,14 +52,15 @@ from helpers.experiments.robustness import (
     robustness_results,
     tanh_ahead,
 )
-from helpers.experiments.sweeps import Sweep, merged, pick, spiral_sweep, spiral_sweeps, training_results
+from helpers.experiments.sweeps import Sweep, merged, pick, prefixed, spiral_sweep, spiral_sweeps, training_results
 from helpers.experiments.weight_norms import density_cost, volume_results, weight_results
 
 __all__ = [
     "DEFINITIONS",
-    "HEADS",
+    "LAST_LAYER",
     "PROTOCOLS",
     "PROTOCOL_NAME",
+    "REGULARISATIONS",
     "TREATMENTS",
     "HeadProtocol",
     "Sweep",
@@ -65,23 +81,28 @@ __all__ = [
     "gradient_results",
     "head_results",
     "head_sweeps",
+    "label_results",
+    "label_sweep",
     "mapping_results",
     "merged",
+    "multivariate_results",
     "multivariate_sweep",
     "noise_results",
     "objectives",
     "pick",
+    "prefixed",
     "robustness_results",
     "shape_distances",
     "share_seen",
     "spiral_sweep",
     "spiral_sweeps",
+    "suspect_results",
+    "suspect_sweep",
     "suspects",
     "tanh_ahead",
     "training_results",
     "unit_harm",
     "volume_results",
-    "watch",
     "weight_results",
     "width_results",
 ]

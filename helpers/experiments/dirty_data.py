@@ -1,4 +1,4 @@
-"""The experiments on dirty data: networks on clean and dirty rows and digits, over activations and seeds."""
+"""Networks for rows of numbers, trained on clean and on dirty ones; and all results on dirt as the claims name them."""
 
 from __future__ import annotations
 
@@ -12,12 +12,18 @@ import torch
 import xarray as xr
 from torch import Tensor, nn
 
+from helpers.checks import Choice, ListOf
 from helpers.datasets.corruption import Corruption, Noise, Outliers
 from helpers.datasets.dataset import Dataset
 from helpers.datasets.multivariate import multivariate
-from helpers.experiments.sweeps import _axes, _labelled
+from helpers.experiments.sweeps import Sweep, merged, prefixed
+from helpers.metrics.accuracy import BLOCK
+from helpers.models.activations import ACTIVATION_NAME
 from helpers.models.ensemble import Ensemble
 from helpers.models.sequential import perceptron
+from helpers.seeding import SEED
+from helpers.threads import side_by_side
+from helpers.training.history import History
 from helpers.training.members import evaluate
 from helpers.training.protocol import Training
 from helpers.training.train import train
@@ -66,6 +72,7 @@ TREATMENTS: Mapping[str, Treatment] = MappingProxyType(
         "outliers in both": Treatment(Outliers(on="both")),
     }
 )
+TREATMENT_NAME = Choice(tuple(TREATMENTS))
 
 
 def share_seen(train_set: Dataset, validation: Dataset) -> float:
@@ -82,7 +89,7 @@ def multivariate_sweep(
     training: Training,
     n_rows: int = 7000,
     batch_norm: bool = False,
-) -> xr.Dataset:
+) -> Sweep:
     """Train a network 10 → 128 → 64 → 1 for every combination of treatment, activation and seed.
 
     A seed fixes the hidden functions, the rows, the split, the dirt, the initial weights and the batch order.
@@ -90,114 +97,118 @@ def multivariate_sweep(
     Args:
         activations: names from `helpers.models.activations`, none twice.
         seeds: at least one, none twice.
-        treatments: names from `TREATMENTS`.
+        treatments: names from `TREATMENTS`, none twice.
         training: the protocol; the loss is the squared error whatever it says.
         n_rows: of the whole set; 5 in 7 are for training.
         batch_norm: whether batch norm stands before each ψ, as the study is coded.
 
     Returns:
-        ``mse``, of the validation set after each epoch, in units of y squared, dimensions dirt, activation, seed and
-        epoch; ``seen``, the share of validation rows trained on, dirt and seed; and for each seed ``floor``, the
-        variance that periodic columns bring to y, and ``variance``, that of y in the validation set.
+        Networks with a snapshot of every epoch, axes dirt, activation, seed; sets train and validation.
+
+    Raises:
+        TypeError: an argument has the wrong type.
+        ValueError: an argument is outside its range.
     """
-    axes = _axes(dirt=treatments, activation=activations, seed=seeds)
-    constructions = {seed: multivariate(n_rows, seed=seed) for seed in seeds}
-    sets = {
-        (name, seed): TREATMENTS[name](constructions[seed].data, seed=seed) for name, seed in product(treatments, seeds)
+    axes = {
+        "dirt": ListOf(TREATMENT_NAME)("treatments", treatments),
+        "activation": ListOf(ACTIVATION_NAME)("activations", activations),
+        "seed": ListOf(SEED)("seeds", seeds),
     }
-    protocol = _with_loss(training, "squared_error")
-    fit = _normed_errors if batch_norm else _plain_errors
-    errors = torch.stack([fit(activations, seeds, [sets[name, s] for s in seeds], protocol) for name in treatments])
-    results = xr.Dataset({"mse": _labelled(errors.flatten(0, 1).T, axes)})
-    seen = [[share_seen(*sets[name, seed]) for seed in seeds] for name in treatments]
-    results["seen"] = ("dirt", "seed"), seen
-    results["floor"] = "seed", [constructions[seed].floor for seed in seeds]
-    results["variance"] = "seed", [float(sets[treatments[0], seed][1].y.var(correction=0)) for seed in seeds]
-    return results
-
-
-def _plain_errors(
-    activations: Sequence[str], seeds: Sequence[int], sets: Sequence[tuple[Dataset, Dataset]], training: Training
-) -> Tensor:
-    """Validation errors of plain perceptrons, ``[n_activations · n_seeds, n_epochs]``: compiled where that can be."""
-    members = list(product(activations, range(len(seeds))))
-    n_columns = sets[0][0].x.shape[1]
-    ensemble = Ensemble([n_columns, *HIDDEN_SIZES, 1], [name for name, _ in members], [seeds[i] for _, i in members])
-    x, y, x_new, y_new = (
-        torch.stack([getattr(sets[i][side], name) for _, i in members]) for side in (0, 1) for name in ("x", "y")
-    )
-    history = train(ensemble, x, y, training, snapshots=range(1, training.epochs + 1))
-    with torch.no_grad():
-        return torch.stack([(one(x_new) - y_new).square().mean(dim=(1, 2)) for one in history.snapshots], dim=1)
-
-
-def _normed_errors(
-    activations: Sequence[str], seeds: Sequence[int], sets: Sequence[tuple[Dataset, Dataset]], training: Training
-) -> Tensor:
-    """The same of perceptrons with batch norm."""
-    members = list(product(activations, range(len(seeds))))
-    sizes = [sets[0][0].x.shape[1], *HIDDEN_SIZES, 1]
-
-    def observe(k: int, network: nn.Module) -> dict[str, float]:
-        validation = sets[members[k][1]][1]
-        return {"mse": float((evaluate(network, validation.x) - validation.y).square().mean())}
-
-    history = train(
-        [perceptron(sizes, name, seeds[i]) for name, i in members],
-        [sets[i][0].x for _, i in members],
-        [sets[i][0].y for _, i in members],
-        training,
-        seeds=[seeds[i] for _, i in members],
-        observe=observe,
-    )
-    return history.observed["mse"].T
+    rows = {seed: multivariate(n_rows, seed=seed).data for seed in axes["seed"]}
+    split = {
+        (name, seed): TREATMENTS[name](rows[seed], seed=seed) for name, seed in product(axes["dirt"], axes["seed"])
+    }
+    _, names, own_seeds = zip(*product(*axes.values()), strict=True)
+    train_sets, validation = zip(*(split[dirt, seed] for dirt, _, seed in product(*axes.values())), strict=True)
+    x, y = ([getattr(data, name) for data in train_sets] for name in ("x", "y"))
+    sizes = [x[0].shape[1], *HIDDEN_SIZES, 1]
+    protocol, epochs = replace(training, loss="squared_error"), range(1, training.epochs + 1)
+    history: History[Ensemble] | History[Sequence[nn.Module]]
+    if batch_norm:
+        networks = [perceptron(sizes, name, seed) for name, seed in zip(names, own_seeds, strict=True)]
+        history = train(networks, x, y, protocol, seeds=own_seeds, snapshots=epochs)
+    else:
+        history = train(Ensemble(sizes, names, own_seeds), torch.stack(x), torch.stack(y), protocol, snapshots=epochs)
+    return Sweep(axes, history, {"train": train_sets, "validation": validation})
 
 
 # Those that Sigmoid and Tanh are compared with.
 OTHERS = ("relu", "leaky_relu", "prelu", "elu", "softsign")
 
 
+def multivariate_results(sweep: Sweep) -> xr.Dataset:
+    """How wrong networks for rows are after each epoch, beside what can be learned.
+
+    Args:
+        sweep: from `multivariate_sweep`, with treatment ``"clean"`` among others.
+
+    Returns:
+        With epoch and the axes ``mse``, of the validation set, in units of y squared, and ``excess``, the same less
+        that after training on clean rows; without dirt ``unexplained``, the error on clean rows as a share of the
+        variance of y; without activation ``mse_of_others``, the mean over `OTHERS`. With dirt and seed ``seen``, the
+        share of validation rows trained on. With seed ``floor``, the variance that periodic columns bring to y, and
+        ``variance``, that of y in the validation set.
+    """
+    if "clean" not in sweep.axes["dirt"]:
+        raise ValueError(f"sweep must have networks for clean rows, got {', '.join(sweep.axes['dirt'])}.")
+    train_sets, validation = sweep.sets["train"], sweep.sets["validation"]
+    errors = torch.stack([_errors(networks, validation) for networks in sweep.history.snapshots])
+    mse = sweep.label(errors, "epoch", epoch=list(sweep.history.epochs))
+    clean = mse.sel(dirt="clean", drop=True)
+    others = [name for name in OTHERS if name in sweep.axes["activation"]]
+    first = [
+        [sweep.member(dirt=dirt, activation=sweep.axes["activation"][0], seed=seed) for seed in sweep.axes["seed"]]
+        for dirt in sweep.axes["dirt"]
+    ]
+    n_rows = len(train_sets[0]) + len(validation[0])
+    variance = "seed", [float(validation[k].y.var(correction=0)) for k in first[0]]
+    results = xr.Dataset(
+        {"mse": mse, "excess": mse - clean, "mse_of_others": mse.sel(activation=others).mean("activation")}
+    )
+    results["seen"] = ("dirt", "seed"), [[share_seen(train_sets[k], validation[k]) for k in row] for row in first]
+    results["floor"] = "seed", [multivariate(n_rows, seed=seed).floor for seed in sweep.axes["seed"]]
+    results["variance"] = variance
+    return results.assign(unexplained=clean / results["variance"])
+
+
+def _errors(networks: Ensemble | Sequence[nn.Module], validation: Sequence[Dataset]) -> Tensor:
+    """Mean squared error of each network on its own validation set, ``[n_networks]``, float64."""
+    if isinstance(networks, Ensemble):
+        errors = []
+        for start in range(0, len(networks), BLOCK):
+            block = slice(start, start + BLOCK)
+            x, y = (torch.stack([getattr(data, name) for data in validation[block]]) for name in ("x", "y"))
+            with torch.no_grad():
+                errors.append((networks.select(block)(x) - y).square().mean(dim=(1, 2)).double())
+        return torch.cat(errors)
+
+    def error(k: int) -> float:
+        return float((evaluate(networks[k], validation[k].x) - validation[k].y).square().mean())
+
+    return torch.tensor(side_by_side(error, range(len(networks))), dtype=torch.float64)
+
+
 def collect(
-    rows: xr.Dataset, coded: xr.Dataset, digits: xr.Dataset, large: xr.Dataset, curve: xr.Dataset, found: xr.DataArray
+    rows: xr.Dataset, coded: xr.Dataset, digits: xr.Dataset, large: xr.Dataset, curve: xr.Dataset, found: xr.Dataset
 ) -> xr.Dataset:
     """Put the results of all experiments into one set, as the claims name them.
 
     Args:
-        rows: from `multivariate_sweep`, as written; with treatment ``"clean"``.
-        coded: the same with batch norm.
-        digits: from `digit_sweep`; its measures and epochs get the name in front, as do those of the next two.
-        large: from `digit_sweep`, with more pictures.
-        curve: from `digit_sweep`, over shares.
-        found: from `suspects`.
+        rows: from `multivariate_results`, as written.
+        coded: the same with batch norm; its measures get the name in front, as do those of the next three.
+        digits: from `dirty_labels.label_results`.
+        large: likewise, with more pictures.
+        curve: likewise, over shares.
+        found: from `dirty_labels.suspect_results`.
 
     Returns:
-        Besides the measures themselves, of rows ``unexplained``, the error as a share of the variance of y;
-        ``excess``, the error less that on clean rows; ``mse_of_others``, the mean of `OTHERS`; and of digits ``best``,
-        the accuracy of the best epoch. Dimensions of one entry go from sweeps of digits. What was not computed of the
-        product of all dimensions is NaN.
+        The measures, and of digits the epochs, by these names; a head, regularisation or share that was not varied is
+        no dimension. What was not computed of the product of all dimensions is NaN.
     """
-    parts = [xr.Dataset({"found": found})]
-    for sweep, prefix in ((rows, ""), (coded, "coded_")):
-        mse, clean = sweep["mse"], sweep["mse"].sel(dirt="clean", drop=True)
-        others = [name for name in OTHERS if name in mse["activation"]]
-        measures = {
-            "mse": mse,
-            "unexplained": clean / sweep["variance"],
-            "excess": mse - clean,
-            "mse_of_others": mse.sel(activation=others).mean("activation"),
-            "seen": sweep["seen"],
-        }
-        parts.append(xr.Dataset({f"{prefix}{name}": values for name, values in measures.items()}))
-    for name, sweep in {"digits": digits, "large": large, "curve": curve}.items():
+    parts = [rows, prefixed(coded.drop_vars(["floor", "variance"]), "coded_"), found]
+    for name, results in {"digits": digits, "large": large, "curve": curve}.items():
         # A dimension of one entry would meet the others' entries, and leave gaps of NaN there.
-        whole = sweep.squeeze(drop=True).assign(best=sweep["accuracy"].squeeze(drop=True).max("epoch"))
-        renamed = {measure: f"{name}_{measure}" for measure in whole.data_vars}
-        parts.append(whole.rename({**renamed, "epoch": f"{name}_epoch"}))
-    merged = xr.merge([rows[["floor", "variance"]], *parts], join="outer", compat="no_conflicts")
-    # Labels that not all parts have come out sorted by name.
-    dirts = dict.fromkeys([*rows["dirt"].values, *coded["dirt"].values])
-    return merged.reindex(activation=rows["activation"].values, dirt=list(dirts))
-
-
-def _with_loss(training: Training, loss: str, decay: float | None = None) -> Training:
-    return replace(training, loss=loss, weight_decay=training.weight_decay if decay is None else decay)
+        single = [dim for dim in ("head", "regularisation", "share") if results.sizes.get(dim) == 1]
+        own_epochs = results.squeeze(single, drop=True).rename(epoch=f"{name}_epoch")
+        parts.append(prefixed(own_epochs, f"{name}_"))
+    return merged(parts)

@@ -6,32 +6,36 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from itertools import product
 from types import MappingProxyType
+from typing import Any
 
 import torch
 import xarray as xr
 from torch import Tensor, nn
 
+from helpers.checks import Choice, Integer, ListOf, Real
 from helpers.datasets.corruption import Dirty, LabelNoise
 from helpers.datasets.dataset import Dataset
 from helpers.datasets.digits import DigitTask
-from helpers.experiments.dirty_data import _with_loss
-from helpers.experiments.sweeps import _axes, _labelled
+from helpers.experiments.sweeps import Sweep
 from helpers.metrics.label_errors import share_found, suspicion
+from helpers.models.activations import ACTIVATION_NAME
 from helpers.models.sequential import digit_network
+from helpers.seeding import SEED
+from helpers.threads import side_by_side
 from helpers.training.members import evaluate
-from helpers.training.out_of_sample import out_of_sample
+from helpers.training.out_of_sample import folds
 from helpers.training.protocol import Training
 from helpers.training.train import train
 
 # Of the right and of the wrong labels, how many are looked up after each epoch at most.
 MOST_WATCHED = 500
 
-
-# The study's regularised run: dropout before two linear layers, and weight decay.
+# The study's regularised run: share dropped before two linear layers, and weight decay.
 REGULARISATIONS: Mapping[str, tuple[float, float]] = MappingProxyType(
     {"none": (0.0, 0.0), "dropout and decay": (0.25, 1e-5)}
 )
-HEADS: Mapping[str, bool] = MappingProxyType({"as coded": False, "as written": True})
+# Whether the last layer is reached.
+LAST_LAYER: Mapping[str, bool] = MappingProxyType({"as coded": False, "as written": True})
 
 
 def falling(training: Training) -> Training:
@@ -39,18 +43,18 @@ def falling(training: Training) -> Training:
     return replace(training, rate_factor=0.7, rate_every=2)
 
 
-def digit_sweep(
+def label_sweep(
     task: DigitTask,
     *,
     activations: Sequence[str],
     seeds: Sequence[int],
     shares: Sequence[float],
     training: Training,
-    heads: Sequence[str] = tuple(HEADS),
-    regularisations: Sequence[str] = ("none",),
+    heads: Sequence[str] = tuple(LAST_LAYER),
+    regularisation: str = "none",
     kind: str = "symmetric",
-) -> xr.Dataset:
-    """Train the study's network for digits for every combination of head, regularisation, share, activation and seed.
+) -> Sweep:
+    """Train the study's network for digits for every combination of head, share, activation and seed.
 
     A seed fixes the pictures, their split, the wrong labels, the initial weights, the dropout and the batch order.
 
@@ -58,50 +62,80 @@ def digit_sweep(
         task: the pictures.
         activations: names from `helpers.models.activations`, none twice.
         seeds: at least one, none twice.
-        shares: of wrong labels in the training set.
-        training: the protocol; weight decay and the fall of the learning rate are the study's whatever it says.
-        heads: names from `HEADS`: with the last layer or without.
-        regularisations: names from `REGULARISATIONS`.
+        shares: of wrong labels in the training set, none twice.
+        training: the protocol; loss, weight decay and the fall of the learning rate are the study's whatever it says.
+        heads: names from `LAST_LAYER`, none twice: with the last layer or without.
+        regularisation: a name from `REGULARISATIONS`.
         kind: of the wrong labels, see `corruption.LabelNoise`.
 
     Returns:
-        With these dimensions, after each epoch, ``accuracy`` on the clean validation set; of up to 500 right and as
-        many wrong training labels ``learned``, the share of right ones predicted, ``memorised``, that of wrong ones
-        predicted, and ``recovered``, that of points with a wrong label whose true class is predicted; and ``loss``,
-        the mean training loss.
+        Networks that were watched after each epoch, axes regularisation (of one entry), head, share, activation, seed;
+        sets train, the same clean, and validation.
+
+    Raises:
+        TypeError: an argument has the wrong type.
+        ValueError: an argument is outside its range.
     """
-    axes = _axes(head=heads, regularisation=regularisations, share=shares, activation=activations, seed=seeds)
-    splits = {seed: task.split(seed) for seed in seeds}
-    dirty = {
-        (share, seed): LabelNoise(share, kind)(splits[seed][0], seed=seed) for share, seed in product(shares, seeds)
+    dropout, decay = REGULARISATIONS[Choice(REGULARISATIONS)("regularisation", regularisation)]
+    axes: dict[str, list[Any]] = {
+        "regularisation": [regularisation],
+        "head": ListOf(Choice(LAST_LAYER))("heads", heads),
+        "share": ListOf(Real(at_least=0, at_most=1))("shares", shares),
+        "activation": ListOf(ACTIVATION_NAME)("activations", activations),
+        "seed": ListOf(SEED)("seeds", seeds),
     }
-    parts: dict[str, list[Tensor]] = {}
-    for head, regularisation in product(heads, regularisations):
-        dropout, decay = REGULARISATIONS[regularisation]
-        members = list(product(shares, activations, seeds))
-        sets = [dirty[share, seed] for share, _, seed in members]
-        history = train(
-            [
-                digit_network(name, seed, size=task.size, dropout=dropout, last_layer=HEADS[head])
-                for _, name, seed in members
-            ],
-            [noisy.data.x for noisy in sets],
-            [noisy.data.y for noisy in sets],
-            falling(_with_loss(training, "cross_entropy", decay)),
-            seeds=[seed for *_, seed in members],
-            observe=watch(sets, [splits[seed][1] for *_, seed in members]),
-        )
-        for name, values in {**history.observed, "loss": history.loss}.items():
-            parts.setdefault(name, []).append(values)
-    return xr.Dataset({name: _labelled(torch.cat(values, dim=1), axes) for name, values in parts.items()})
+    members = list(product(*axes.values()))
+    split = {seed: task.split(seed) for seed in axes["seed"]}
+    noisy = {
+        (share, seed): LabelNoise(share, kind)(split[seed][0], seed=seed)
+        for share, seed in product(axes["share"], axes["seed"])
+    }
+    dirty = [noisy[share, seed] for _, _, share, _, seed in members]
+    validation = [split[seed][1] for *_, seed in members]
+    history = train(
+        [
+            digit_network(name, seed, size=task.size, dropout=dropout, last_layer=LAST_LAYER[head])
+            for _, head, _, name, seed in members
+        ],
+        [copy.data.x for copy in dirty],
+        [copy.data.y for copy in dirty],
+        falling(replace(training, loss="cross_entropy", weight_decay=decay)),
+        seeds=[seed for *_, seed in members],
+        observe=watch(dirty, validation),
+    )
+    sets = {"train": [copy.data for copy in dirty], "clean": [copy.clean for copy in dirty], "validation": validation}
+    return Sweep(axes, history, sets)
+
+
+def label_results(sweep: Sweep) -> xr.Dataset:
+    """What networks make of right and of wrong labels while they train.
+
+    Args:
+        sweep: from `label_sweep`.
+
+    Returns:
+        With epoch, from 1, and the axes, what `watch` looks up, and ``loss``, the mean training loss; with the axes
+        ``best``, the accuracy of the best epoch.
+    """
+    history = sweep.history
+    epochs = list(range(1, len(history.loss) + 1))
+    watched = {**history.observed, "loss": history.loss}
+    results = xr.Dataset({name: sweep.label(v.double(), "epoch", epoch=epochs) for name, v in watched.items()})
+    return results.assign(best=results["accuracy"].max("epoch"))
 
 
 def watch(sets: Sequence[Dirty], validation: Sequence[Dataset]) -> Callable[[int, nn.Module], dict[str, float]]:
-    """Return what looks up a network's accuracy and what it has made of right and wrong labels, see `digit_sweep`.
+    """Return what looks up a network's accuracy and what it has made of right and wrong labels.
 
     Args:
         sets: the training set of each network.
-        validation: the validation set of each.
+        validation: the clean validation set of each.
+
+    Returns:
+        What `training.train` may observe modules by. Its numbers: ``accuracy`` on the validation set; of up to
+        `MOST_WATCHED` right and as many wrong training labels ``learned``, the share of right ones predicted,
+        ``memorised``, that of wrong ones predicted, and ``recovered``, that of points with a wrong label whose true
+        class is predicted.
     """
 
     def observe(k: int, network: nn.Module) -> dict[str, float]:
@@ -126,7 +160,7 @@ def _share(hits: Tensor) -> float:
     return float(hits.double().mean())  # NaN of none
 
 
-def suspects(
+def suspect_sweep(
     task: DigitTask,
     *,
     activations: Sequence[str],
@@ -135,33 +169,88 @@ def suspects(
     share: float = 0.1,
     kind: str = "symmetric",
     n_folds: int = 3,
-) -> tuple[xr.DataArray, Dirty, Tensor]:
-    """Rank training labels by how wrong they look to networks, with their last layer, that have not seen them.
+) -> Sweep:
+    """Train networks, with their last layer, that have each seen all dirty pictures but those of one fold.
 
     Args:
         task: the pictures.
         activations: names from `helpers.models.activations`, none twice.
         seeds: at least one, none twice.
-        training: the protocol, as in `digit_sweep`.
+        training: the protocol, as in `label_sweep`.
         share: of wrong labels.
         kind: of the wrong labels, see `corruption.LabelNoise`.
-        n_folds: see `label_errors.out_of_sample`.
+        n_folds: see `training.out_of_sample.folds`.
 
     Returns:
-        The share of wrong labels found (`label_errors.share_found`), dimensions activation and seed; the dirty set of
-        the first seed; and how suspicious each of its labels is to the networks of the first activation, ``[n_train]``.
+        Networks with axes activation, seed, fold; sets train, held out (the fold), and the fold clean.
+
+    Raises:
+        TypeError: an argument has the wrong type.
+        ValueError: an argument is outside its range, or a label has fewer pictures than there are folds.
     """
-    axes = _axes(activation=activations, seed=seeds)
-    dirty = {seed: LabelNoise(share, kind)(task.split(seed)[0], seed=seed) for seed in seeds}
-    members = list(product(activations, seeds))
-    probabilities = out_of_sample(
-        [digit_network(name, seed, size=task.size) for name, seed in members],
-        [seed for _, seed in members],
-        [dirty[seed].data for _, seed in members],
-        falling(_with_loss(training, "cross_entropy")),
-        n_folds=n_folds,
+    axes: dict[str, list[Any]] = {
+        "activation": ListOf(ACTIVATION_NAME)("activations", activations),
+        "seed": ListOf(SEED)("seeds", seeds),
+        "fold": list(range(Integer(at_least=2)("n_folds", n_folds))),
+    }
+    parts: dict[tuple[int, int], tuple[Dataset, Dataset, Dataset]] = {}
+    for seed in axes["seed"]:
+        dirty = LabelNoise(share, kind)(task.split(seed)[0], seed=seed)
+        for fold, rows in enumerate(folds(dirty.data, seed, n_folds)):
+            rest = torch.ones(len(dirty.rows), dtype=torch.bool).index_fill_(0, rows, False)
+            chosen = ((dirty.data, rest), (dirty.data, rows), (dirty.clean, rows))
+            train_set, held_out, clean = (Dataset(data.x[where], data.y[where]) for data, where in chosen)
+            parts[seed, fold] = train_set, held_out, clean
+    members = list(product(*axes.values()))
+    sets = zip(*(parts[seed, fold] for _, seed, fold in members), strict=True)
+    named = dict(zip(("train", "held out", "held out, clean"), sets, strict=True))
+    history = train(
+        [digit_network(name, seed, size=task.size) for name, seed, _ in members],
+        [data.x for data in named["train"]],
+        [data.y for data in named["train"]],
+        falling(replace(training, loss="cross_entropy")),
+        seeds=[seed for _, seed, _ in members],
     )
-    scores = [suspicion(p, dirty[seed].data.y) for p, (_, seed) in zip(probabilities, members, strict=True)]
-    found = [share_found(score, dirty[seed].rows) for score, (_, seed) in zip(scores, members, strict=True)]
-    labelled = _labelled(torch.tensor([found]), axes).isel(epoch=0, drop=True)
-    return labelled, dirty[seeds[0]], scores[0]
+    return Sweep(axes, history, named)
+
+
+def suspects(sweep: Sweep, **where: Any) -> tuple[Dirty, Tensor]:
+    """How wrong each label looks to networks that have not seen it.
+
+    Args:
+        sweep: from `suspect_sweep`.
+        **where: the activation and the seed of the networks.
+
+    Returns:
+        The pictures of all folds, one fold after the other, and the `label_errors.suspicion` of each.
+    """
+    folds_of = sweep.select(**where)
+    held_out, clean = (folds_of.sets[name] for name in ("held out", "held out, clean"))
+    x, y, true = (
+        torch.cat([getattr(data, side) for data in sets])
+        for sets, side in ((held_out, "x"), (held_out, "y"), (clean, "y"))
+    )
+    scores = [
+        suspicion(evaluate(network, data.x).softmax(dim=1), data.y)
+        for network, data in zip(folds_of.history.final, held_out, strict=True)
+    ]
+    return Dirty(Dataset(x, y), Dataset(x, true), y != true), torch.cat(scores)
+
+
+def suspect_results(sweep: Sweep) -> xr.Dataset:
+    """How many wrong labels are among the most suspicious ones.
+
+    Args:
+        sweep: from `suspect_sweep`.
+
+    Returns:
+        ``found``, the `label_errors.share_found`, with dimensions activation and seed.
+    """
+    axes = {name: axis for name, axis in sweep.axes.items() if name != "fold"}
+
+    def found(values: tuple[Any, ...]) -> float:
+        dirty, suspicious = suspects(sweep, **dict(zip(axes, values, strict=True)))
+        return share_found(suspicious, dirty.rows)
+
+    shares = torch.tensor(side_by_side(found, product(*axes.values())), dtype=torch.float64)
+    return xr.Dataset({"found": replace(sweep, axes=axes).label(shares)})

@@ -7,7 +7,6 @@ from dataclasses import dataclass, replace
 from itertools import product
 from typing import Any
 
-import numpy as np
 import torch
 import xarray as xr
 from torch import Tensor
@@ -31,13 +30,14 @@ class Sweep:
 
     Attributes:
         axes: what varies over the members, outermost first, e.g. activation, entanglement, seed.
-        history: what training left behind of the members, which are the product of the axes.
+        history: what training left behind of the members, which are the product of the axes: of an ensemble, or of as
+            many modules.
         sets: by name, e.g. ``"train"`` and ``"test"``, one data set for each member. Members that saw the same points
             share the same one, so that a large set is held once.
     """
 
     axes: Mapping[str, Sequence[Any]]
-    history: History[Ensemble]
+    history: History[Any]
     sets: Mapping[str, Sequence[Dataset]]
 
     def label(self, values: Tensor, *leading: str, **coords: Sequence[Any]) -> xr.DataArray:
@@ -83,11 +83,16 @@ class Sweep:
         axes = {name: [where[name]] if name in where else list(axis) for name, axis in self.axes.items()}
         chosen = [dict(zip(axes, values, strict=True)) for values in product(*axes.values())]
         members = [self.member(**where | values) for values in chosen]
+        history = self.history
         history = replace(
-            self.history,
-            snapshots=tuple(ensemble.select(members) for ensemble in self.history.snapshots),
-            loss=self.history.loss[:, members],
-            diverged={k: self.history.diverged[m] for k, m in enumerate(members) if m in self.history.diverged},
+            history,
+            snapshots=tuple(
+                networks.select(members) if isinstance(networks, Ensemble) else [networks[m] for m in members]
+                for networks in history.snapshots
+            ),
+            loss=history.loss[:, members],
+            diverged={k: history.diverged[m] for k, m in enumerate(members) if m in history.diverged},
+            observed={name: values[:, members] for name, values in history.observed.items()},
         )
         return Sweep(axes, history, {name: [sets[m] for m in members] for name, sets in self.sets.items()})
 
@@ -152,6 +157,11 @@ def pick(sweeps: Iterable[Sweep], **where: Any) -> Sweep:
     if len(fitting) != 1:
         raise ValueError(f"where must hold for one of the sweeps, got {where}, which holds for {len(fitting)}.")
     return fitting[0]
+
+
+def prefixed(results: xr.Dataset, prefix: str) -> xr.Dataset:
+    """Return the results with a prefix to the names of the measures, so that they can stand beside others."""
+    return results.rename({name: f"{prefix}{name}" for name in results.data_vars})
 
 
 def training_results(sweep: Sweep) -> xr.Dataset:
@@ -273,21 +283,3 @@ def spiral_sweeps(over: Mapping[str, Sequence[Any] | Mapping[str, Any]], **optio
         chosen = {option: choices[option][name] for option, name in where.items()}
         sweeps.append(spiral_sweep(**chosen, **options).with_axes(**where))
     return sweeps
-
-
-def _axes(**axes: Sequence[Any]) -> dict[str, list[Any]]:
-    """The axes of a sweep, checked, outermost first."""
-    rules = {"activation": ListOf(ACTIVATION_NAME), "seed": ListOf(SEED)}
-    for name, values in axes.items():
-        if name in rules:
-            rules[name](f"{name}s", values)
-        elif not values or len(set(values)) < len(values):
-            raise ValueError(f"{name} must be a non-empty list without repetitions, got {list(values)}.")
-    return {name: list(values) for name, values in axes.items()}
-
-
-def _labelled(values: Tensor, axes: Mapping[str, Sequence[Any]]) -> xr.DataArray:
-    """Name the dimensions of values ``[n_epochs, n_networks]``; epochs count from 1."""
-    shape = (len(values), *(len(axis) for axis in axes.values()))
-    coords = {"epoch": np.arange(1, len(values) + 1)} | {name: list(axis) for name, axis in axes.items()}
-    return xr.DataArray(values.double().reshape(shape).numpy(), dims=("epoch", *axes), coords=coords)

@@ -6,7 +6,7 @@ nor attacks, but takes callables to observe or to replace what a step makes smal
 
 from helpers.training.history import History
 from helpers.training.members import evaluate
-from helpers.training.out_of_sample import out_of_sample
+from helpers.training.out_of_sample import folds, out_of_sample
 from helpers.training.protocol import Training
 from helpers.training.steps import Moment, Objective
 from helpers.training.train import train, training_seconds
@@ -17,6 +17,7 @@ __all__ = [
     "Objective",
     "Training",
     "evaluate",
+    "folds",
     "out_of_sample",
     "train",
     "training_seconds",
