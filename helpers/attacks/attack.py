@@ -146,9 +146,10 @@ class Front:
         safe: points to leave alone, ``[n_networks, n_points]``.
 
     Attributes:
-        x, y, member: of all points.
         active: numbers of the points still under attack, at first all.
-        worst: the worst point found for each.
+        centre, label, member: of the active points: the point itself, its class, and the member it belongs to.
+        n_active: how many each member has.
+        worst: the worst point found for each of all.
     """
 
     def __init__(
@@ -166,15 +167,15 @@ class Front:
         self.gradients, self.epsilon, self.norm, self.limits = gradients, epsilon, NORMS[norm], limits
         self.x, self.y = x.reshape(-1, n_in), y.reshape(-1)
         self.safe = torch.zeros_like(self.y, dtype=torch.bool) if safe is None else safe.reshape(-1)
-        self.member = torch.arange(n, device=x.device).repeat_interleave(n_points)
-        self.active = torch.arange(len(self.y), device=x.device)
+        self.owner = torch.arange(n, device=x.device).repeat_interleave(n_points)
+        self._attend(torch.arange(len(self.y), device=x.device))
         self.worst = self.x.clone()
         self.zeros, self.looked = torch.zeros(n, device=x.device), torch.zeros(n, device=x.device)
 
     @cached_property
     def margin(self) -> Tensor:
         """The margin at the worst point found for each, in the networks' own precision."""
-        return self.gradients.margins(self.member, self.x, self.y)
+        return self.gradients.margins(self.owner, self.x, self.y)
 
     @cached_property
     def streams(self) -> list[torch.Generator]:
@@ -190,7 +191,12 @@ class Front:
     def begin(self, *, all_points: bool = False) -> None:
         """Put under attack the points that are neither lost nor safe, or simply all."""
         chosen = torch.ones_like(self.safe) if all_points else (self.margin > 0) & ~self.safe
-        self.active = chosen.nonzero()[:, 0]
+        self._attend(chosen.nonzero()[:, 0])
+
+    def _attend(self, active: Tensor) -> None:
+        self.active = active
+        self.centre, self.label, self.member = self.x[active], self.y[active], self.owner[active]
+        self.n_active = torch.bincount(self.member, minlength=self.shape[0])
 
     def draw(self) -> Tensor:
         """Draw one vector of the ball for every active point, each from its member's own stream."""
@@ -200,25 +206,25 @@ class Front:
 
     def inside(self, point: Tensor, *, centre: Tensor | None = None) -> Tensor:
         """Cut a step back into the balls of the active points, or of other centres."""
-        centre = self.x[self.active] if centre is None else centre
-        return into_ball(point, centre, self.epsilon, self.norm, self.limits)
+        return into_ball(point, self.centre if centre is None else centre, self.epsilon, self.norm, self.limits)
 
     def look(self, point: Tensor) -> Tensor:
         """Return the margins at these points of the active balls."""
-        return self.gradients.margins(self.member[self.active], point, self.y[self.active])
+        return self.gradients.margins(self.member, point, self.label)
 
     def look_at_many(self, points: Tensor) -> Tensor:
         """Return the margins at several points of each active ball, ``[n_active, n]`` of ``[n_active, n, n_in]``."""
         many = points.shape[1]
-        member, y = (values[self.active].repeat_interleave(many) for values in (self.member, self.y))
-        return self.gradients.margins(member, points.flatten(0, 1), y).view(-1, many)
+        member, label = (values.repeat_interleave(many) for values in (self.member, self.label))
+        return self.gradients.margins(member, points.flatten(0, 1), label).view(-1, many)
 
     def differentiate(self, point: Tensor) -> tuple[Tensor, Tensor]:
         """Return margins and gradients there, and count the gradients that are zero."""
-        member = self.member[self.active]
-        margin, gradient = self.gradients.both(member, point, self.y[self.active])
-        self.looked += torch.bincount(member, minlength=self.shape[0])
-        self.zeros += torch.bincount(member[~gradient.any(dim=1)], minlength=self.shape[0])
+        margin, gradient = self.gradients.both(self.member, point, self.label)
+        self.looked += self.n_active
+        zero = ~gradient.any(dim=1)
+        if bool(zero.any()):
+            self.zeros += torch.bincount(self.member[zero], minlength=len(self.zeros))
         return margin, gradient
 
     def keep_worst(self, point: Tensor, margin: Tensor) -> None:
@@ -230,7 +236,8 @@ class Front:
     def drop_lost(self) -> Tensor:
         """Take the lost points out of the attack; return which of the active ones stayed."""
         stay = self.margin[self.active] > 0
-        self.active = self.active[stay]
+        if not bool(stay.all()):
+            self._attend(self.active[stay])
         return stay
 
     def result(self, path: Sequence[Tensor] = ()) -> Attacked:

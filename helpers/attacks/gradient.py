@@ -69,7 +69,7 @@ class GradientAttack(Attack):
         path: list[Tensor] = []
         for _ in range(self.restarts):
             front.begin(all_points=self.last)
-            point = front.x[front.active]
+            point = front.centre
             if self.random_start:
                 point = front.inside(point.double() + front.draw())
             path = [front.x.index_copy(0, front.active, point)] if self.record else []

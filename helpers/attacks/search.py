@@ -44,7 +44,7 @@ class RandomNoise(Attack):
     def run(self, front: Front) -> Attacked:
         front.begin(all_points=self.last)
         for _ in range(self.draws):
-            point = front.inside(front.x[front.active].double() + front.draw())
+            point = front.inside(front.centre.double() + front.draw())
             if self.last:
                 front.worst = point
             else:
@@ -85,7 +85,7 @@ class RandomSearch(Attack):
                 break
             drawn = front.draw()
             if step < wide:
-                point = front.x[front.active].double() + drawn
+                point = front.centre.double() + drawn
             else:
                 shrink = 0.01 ** ((step - wide) / (self.steps - wide))
                 point = front.worst[front.active].double() + shrink * drawn
@@ -148,9 +148,8 @@ class ExhaustiveSearch(Attack):
         while done < len(nodes) and len(front.active):
             many = 16 if not done else max(16, CANDIDATES // len(front.active))
             some = nodes[done : done + many]
-            point = front.inside(
-                centres[front.active][:, None] + front.epsilon * some, centre=front.x[front.active][:, None]
-            )
+            start = centres[front.active][:, None]
+            point = front.inside(start + front.epsilon * some, centre=front.centre[:, None])
             margin = front.look_at_many(point)
             least, number = margin.min(dim=1)
             front.keep_worst(point[torch.arange(len(point), device=point.device), number], least)

@@ -156,7 +156,7 @@ class Relaxed:
         for at in range(layer, -1, -1):
             weight, bias = self.ensemble.weights[at], self.ensemble.biases[at]
             constant = constant + (rows @ bias[:, None, :, None] - rows.abs() @ self.noise[at][..., None])[..., 0]
-            rows = torch.bmm(rows.flatten(1, 2), weight).view(*rows.shape[:3], -1)
+            rows = torch.bmm(rows.flatten(1, 2), weight).view(*rows.shape[:3], weight.shape[2])
             if at:
                 band = self.lines[at - 1][choice]
                 positive, negative = rows.clamp(min=0), rows.clamp(max=0)

@@ -211,8 +211,8 @@ class Search:
             point, centre, half = (torch.cat(column) for column in zip(*pieces, strict=True))
             starts = range(0, len(point), chunk)
             frontier = [tuple(part[i : i + chunk] for part in (point, centre, half)) for i in starts]  # type: ignore[misc]
-        certified = (torch.minimum(self.best, self.floor) - slack).clamp(0, self.epsilon)
-        shape = (-1, self.n_points)
+        certified = (torch.minimum(self.best, self.floor) - slack).clamp(0, self.epsilon).nan_to_num(nan=0.0)
+        shape = (len(self.ensemble), self.n_points)
         return Radii(
             certified.view(shape),
             self.best.view(shape),

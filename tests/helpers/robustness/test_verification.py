@@ -224,3 +224,13 @@ def test_logits_that_overflow_are_not_proved(size):
         assert not certified(large, x, y, 0.1)[~as_run].any()
         assert not certified(large, x, y, 0.1, method="interval")[~as_run].any()
     assert not as_run.all()
+
+
+def test_no_points_and_points_that_are_no_numbers():
+    ensemble = networks(("relu", "tanh"))
+    none = verify(ensemble, torch.zeros(0, 2), torch.zeros(0, dtype=torch.int64), 0.1)
+    assert none.certified.shape == none.broken.shape == (2, 0)
+    assert none.counterexample.shape == (2, 0, 2)
+    assert certified(ensemble, torch.zeros(0, 2), torch.zeros(0, dtype=torch.int64), 0.1).shape == (2, 0)
+    lost = verify(ensemble, torch.full((1, 2), torch.nan), torch.tensor([0]), 0.1)
+    assert (lost.certified == 0).all()
