@@ -22,9 +22,9 @@ test: book
 	$(PY) -m mypy
 	$(PY) -m pytest
 
-# the chapters in JupyterLab, where the sliders compute live
+# copies of the chapters in JupyterLab, where the sliders compute live; edits stay in book/_build/lab
 lab: env
-	$(PY) -m jupyterlab --notebook-dir=notebooks
+	$(PY) book/lab.py
 
 # the chapters' files under results/ with the parameters of PRESET, or all combinations of a grid of one's own:
 #   make results PRESET=full
@@ -45,9 +45,11 @@ bench: env
 	$(PY) benchmarks/perturbation.py $(ARGS)
 	$(PY) benchmarks/engine.py
 
-# what was built, and the jobs of `make results`; the environment (.venv), the npm packages and results/ stay
+# what was built, and the jobs of `make results`; the environment (.venv), the npm packages, results/ and what a reader
+# wrote in the lab stay
 clean:
-	rm -rf book/_build .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	[ ! -d book/_build ] || find book/_build -mindepth 1 -maxdepth 1 ! -name lab -exec rm -rf {} +
+	rm -rf build .pytest_cache .mypy_cache .ruff_cache .hypothesis
 
 # The last line builds the compiled way to train: by ziglang it takes a minute, once.
 $(VENV)/installed: requirements.txt constraints.txt pyproject.toml

@@ -28,7 +28,7 @@ from helpers.training import Training, train
 from helpers.metrics import accuracy, weight_measures, collapsed_class
 from helpers.robustness import verify, certified
 from helpers.experiments import spiral_sweep
-from helpers.evidence import claims, results
+from helpers.evidence import claims, results, interval
 """
 
 
