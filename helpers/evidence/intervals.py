@@ -176,7 +176,7 @@ def interval_over(values: xr.DataArray, dim: str = "seed", *, confidence: float 
 
     Args:
         values: labelled values.
-        dim: the dimension to average over, with at least two entries.
+        dim: the dimension to average over, with at least two entries; where a value is missing (NaN), it doesn't count.
         confidence: coverage, above 0 and below 1.
 
     Returns:
@@ -188,7 +188,7 @@ def interval_over(values: xr.DataArray, dim: str = "seed", *, confidence: float 
     if dim not in values.dims or values.sizes[dim] < 2:
         raise ValueError(f"values must have at least two entries along {dim!r}, got dimensions {dict(values.sizes)}.")
     CONFIDENCE("confidence", confidence)
-    n = values.sizes[dim]
+    n = values.count(dim)
     half = values.std(dim, ddof=1) / n**0.5 * stats.t.ppf((1 + confidence) / 2, n - 1)
     mean = values.mean(dim)
     return xr.Dataset({"mean": mean, "low": mean - half, "high": mean + half})

@@ -15,7 +15,7 @@ from helpers.figures.drawings import draw_digit
 from helpers.figures.perturbation_constraints import CUT_COLOUR, draw_values
 from helpers.figures.picture import Picture
 from helpers.figures.styles import style
-from helpers.models.constraints import SIDES, Constraint, value_span
+from helpers.models.constraints import SIDES, Constraint, Side, value_span
 from helpers.models.ensemble import Ensemble
 from helpers.names import display
 
@@ -28,7 +28,7 @@ def constraint_explorer(
     *,
     percents: Sequence[float],
     member: int = 0,
-    sides: Sequence[str] = SIDES,
+    sides: Sequence[Side] = SIDES,
 ) -> widgets.VBox:
     """Explore clamps of a hidden layer: what they touch, what they cost, and which digits change sides.
 
@@ -47,7 +47,7 @@ def constraint_explorer(
             before = network(hidden, first=1)[0].argmax(dim=1)
         prepared[name] = (network, hidden, value_span(network, hidden), before)
 
-    def right(name: str, side: str, percent: float) -> torch.Tensor:
+    def right(name: str, side: Side, percent: float) -> torch.Tensor:
         network, hidden, span, _ = prepared[name]
         rule = Constraint(floor=percent / 100) if side == "below" else Constraint(cutoff=percent / 100)
         with torch.no_grad():
@@ -60,7 +60,7 @@ def constraint_explorer(
         for side in sides
     }
 
-    def draw(clamped_from: str, percent: float, head: str) -> Picture:
+    def draw(clamped_from: Side, percent: float, head: str) -> Picture:
         _, hidden, span, before = prepared[head]
         if (head, clamped_from) not in curves:
             values = [float((right(head, clamped_from, p) == data.y).double().mean()) for p in percents]

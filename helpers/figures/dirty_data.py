@@ -43,21 +43,21 @@ def plot_steps(toy: Construction) -> Picture:
     return figure
 
 
-def plot_columns(made: Construction, dirty: Dirty, *, column_names: Sequence[str]) -> Picture:
+def plot_columns(construction: Construction, dirty: Dirty, *, column_names: Sequence[str]) -> Picture:
     """Plot what each column brings to y over what the network sees of it, clean rows and dirty ones.
 
     Args:
-        made: the construction.
-        dirty: a dirty version of ``made.data``.
+        construction: columns of numbers and what they bring to y.
+        dirty: a dirty version of its data.
         column_names: titles of the panels.
     """
-    n_columns = made.x.shape[1]
+    n_columns = construction.x.shape[1]
     width = min(n_columns, 5)
     figure, axes = new_figure(-(-n_columns // width), width, width=1.76 * width, height=1.8 * -(-n_columns // width))
     rows = dirty.rows.numpy()
     for j, ax in enumerate(axes[:n_columns]):
-        moved, y_moved = dirty.data.x[rows, j].numpy(), made.shuffled[rows, j]
-        clean = made.x[:, j], made.shuffled[:, j], style("clean"), 1
+        moved, y_moved = dirty.data.x[rows, j].numpy(), construction.shuffled[rows, j]
+        clean = construction.x[:, j], construction.shuffled[:, j], style("clean"), 1
         for label, (x, y, look, size) in {"clean": clean, "dirty": (moved, y_moved, style("noise"), 4)}.items():
             ax.scatter(x, y, s=size, c=look.colour, marker=look.marker, linewidths=0, label=label)
         ax.set_title(column_names[j], fontsize=9)
@@ -96,7 +96,7 @@ def plot_suspects(dirty: Dirty, suspicious: Tensor, *, n: int = 20) -> Picture:
     """Show the most suspicious digits, the most suspicious first.
 
     Args:
-        dirty: see `draw_digits`.
+        dirty: pictures and labels, with the record of what was changed.
         suspicious: of each picture, from `label_errors.suspicion`.
         n: how many.
     """

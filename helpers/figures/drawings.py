@@ -14,7 +14,7 @@ from helpers.datasets.dataset import Dataset
 from helpers.figures.styles import CLASS_MARKERS, class_colours
 from helpers.models.ensemble import Ensemble
 
-Box = tuple[float, float, float, float]
+Window = tuple[float, float, float, float]
 
 
 def draw_spirals(ax: Axes, data: Dataset, *, size: float = 4) -> None:
@@ -32,7 +32,7 @@ def draw_line(ax: Axes, w: Tensor, b: float, **options: Any) -> None:
         ax: where to draw.
         w: normal of the line, ``[2]``.
         b: offset.
-        **options: see ``ax.axline``.
+        **options: of a line, e.g. its ``color``.
     """
     w = w.detach().double()
     foot = -b * w / w.square().sum()
@@ -94,7 +94,7 @@ def draw_regions(
     member: int,
     data: Dataset,
     *,
-    box: Box | None = None,
+    box: Window | None = None,
     n_pixels: int = 120,
     size: float = 1.5,
 ) -> None:

@@ -8,13 +8,14 @@ from torch import Tensor
 
 from helpers.datasets.dataset import Dataset
 from helpers.figures.drawings import draw_line, draw_regions
+from helpers.models.constraints import Side
 from helpers.models.ensemble import Ensemble
 
 # What was constrained away is drawn in this colour.
 CUT_COLOUR = "#CC79A7"
 
 
-def draw_values(ax: Axes, values: Tensor, threshold: float, side: str, *, n_bins: int = 60) -> float:
+def draw_values(ax: Axes, values: Tensor, threshold: float, side: Side, *, n_bins: int = 60) -> float:
     """Draw the histogram of hidden values with the cut, and colour what the clamp changes.
 
     Args:

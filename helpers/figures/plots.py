@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from itertools import product
 from typing import Any
 
 import numpy as np
 import xarray as xr
 from matplotlib.lines import Line2D
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import NDArray
 
-from helpers.evidence.intervals import Interval, bootstrap_interval, interval_over
+from helpers.evidence.intervals import Interval, interval, interval_over
 from helpers.figures.panels import (
     SCALE_NAME,
     STUDY,
@@ -78,12 +78,16 @@ def plot_lines(
         The figure; its description gives means of every line.
 
     Raises:
-        ValueError: the dimensions are others, or there is no such scale.
+        ValueError: the dimensions are others, ``over`` is not of numbers, or there is no such scale.
     """
     SCALE_NAME("scale", scale)
     dims, factor = [dim for dim in (panels, lines, over) if dim], 100 if percent else 1
     label, axis = f"{label}, %" if percent else label, axis or display(over)
     values = factor * complete(values, dims).sortby(over)
+    if values[over].dtype.kind not in "iuf":
+        raise ValueError(
+            f"over must be a dimension of numbers, got {over} of {', '.join(map(str, values[over].values))}."
+        )
     theirs = None if reported is None else factor * as_array(reported, dims)
     places = (values[over] if at is None else complete(at, dims).mean("seed").sortby(over)).astype(float)
     n_seeds, shown = values.sizes["seed"], list(values[panels].values) if panels else [None]
@@ -136,15 +140,15 @@ def plot_dots(
     dots: str | None = None,
     panels: str | None = None,
     label: str,
-    interval: Callable[[ArrayLike], Interval] = bootstrap_interval,
     percent: bool = False,
     reported: Reported | None = None,
     marks: Mapping[str, float] | None = None,
 ) -> Picture:
     """Plot means over seeds as dots with their intervals, a row for each entry; of few seeds each of them as well.
 
-    Styles are those of `plot_lines`: of the dots where a row has several, else of the rows. Entries without any value
-    are left out.
+    Intervals are those of the tables and verdicts (`evidence.interval`), exact where the values are yes and no. Styles
+    are those of `plot_lines`: of the dots where a row has several, else of the rows. Entries without any value are left
+    out.
 
     Args:
         values: dimensions ``rows``, ``dots``, ``panels`` and seed, of which ``dots`` and ``panels`` may be missing; or
@@ -153,9 +157,8 @@ def plot_dots(
         dots: dimension that gets a dot in each row for each entry.
         panels: dimension that gets a panel for each entry.
         label: name of the horizontal axis.
-        interval: what to make of the values of all seeds, from `helpers.evidence`.
         percent: show values, reported numbers and marks times 100, and say so in the label.
-        reported: a study's numbers to draw beside them, by panel, row and dot.
+        reported: a study's numbers to draw beside them, by panel and row.
         marks: places of lines to draw across, by name.
 
     Returns:
@@ -165,7 +168,7 @@ def plot_dots(
         ValueError: the dimensions are others.
     """
     factor, label = (100, f"{label}, %") if percent else (1, label)
-    cells = _cells(values, (panels, rows, dots), interval)
+    cells = _cells(values, (panels, rows, dots))
     entries, names, of_row = (list(dict.fromkeys(key[k] for key in cells)) for k in range(3))
     looks = dict(zip(of_row, styles(of_row), strict=True)) if dots else {}
     theirs = None if reported is None else factor * as_array(reported, [dim for dim in (panels, rows) if dim])
@@ -173,15 +176,13 @@ def plot_dots(
     figure, axes = new_panels(entries, panels, height=height, legend=bool(dots or marks or reported is not None))
     told: dict[Any, dict[Any, list[str]]] = {panel: {name: [] for name in names} for panel in entries}
     for (panel, name, entry), (cell, each) in cells.items():
-        mean, low, high = (factor * value for value in (cell.mean, cell.low, cell.high))
-        ax, look = axes[panel], looks.get(entry) or style(name)
+        ax, look, cell = axes[panel], looks.get(entry) or style(name), cell.scaled(factor)
         y = names.index(name) + 0.8 * ((of_row.index(entry) + 0.5) / len(of_row) - 0.5)
         options = look.options() | {"linestyle": "", "markersize": 5, "capsize": 2}
-        ax.errorbar(mean, y, xerr=[[mean - low], [high - mean]], **options)
+        ax.errorbar(cell.mean, y, xerr=[[cell.mean - cell.low], [cell.high - cell.mean]], **options)
         if 1 < len(each) <= FEW_SEEDS:
             ax.plot(factor * each, [y] * len(each), ".", color=look.colour, alpha=0.5, markersize=4)
-        words = f"{Interval(mean, low, high, cell.n):.3g}"
-        told[panel][name].append(f"{caption(dots, entry)} {words}" if dots else words)
+        told[panel][name].append(f"{caption(dots, entry)} {cell:.3g}" if dots else f"{cell:.3g}")
     others: dict[str, Line2D] = {}
     description = [f"{label}, means with 95 % intervals."]
     for panel, ax in axes.items():
@@ -191,9 +192,7 @@ def plot_dots(
                 ax.axhspan(row - 0.5, row + 0.5, color="0.95", zorder=0)
             if theirs is not None and (number := float(chosen(theirs, {panels: panel, rows: name}))) == number:
                 ax.plot([number, number], [row - 0.4, row + 0.4], color="black", linewidth=2)
-                others["study"] = Line2D(
-                    [], [], color="black", marker="|", markersize=14, markeredgewidth=2, linestyle=""
-                )
+                others["study"] = Line2D([], [], color="black", marker="|", markersize=14, linestyle="")
                 told[panel][name].append(f"study {number:.3g}")
         parts = [f"{caption(rows, name)} {', '.join(words)}" for name, words in told[panel].items()]
         description.append(sentence(panels, panel, parts, mark=";"))
@@ -208,7 +207,7 @@ def plot_dots(
 
 
 def _cells(
-    values: xr.DataArray | Mapping[str, Interval], dims: Sequence[str | None], interval: Callable[[ArrayLike], Interval]
+    values: xr.DataArray | Mapping[str, Interval], dims: Sequence[str | None]
 ) -> dict[tuple[Any, ...], tuple[Interval, NDArray[Any]]]:
     """The interval and the values of all seeds by panel, row and dot, where there are values."""
     if isinstance(values, Mapping):

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import islice
+from typing import Literal
 
 import torch
 from torch import Tensor, nn
@@ -12,7 +13,8 @@ from torch import Tensor, nn
 from helpers.checks import Choice, Integer, ListOf, Real
 from helpers.models.ensemble import Ensemble
 
-SIDES = ("below", "above")
+Side = Literal["below", "above"]
+SIDES: tuple[Side, ...] = ("below", "above")
 SCOPES = ("layer", "unit", "both")
 
 

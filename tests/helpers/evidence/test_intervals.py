@@ -165,6 +165,17 @@ def test_band_is_over_seeds_unless_told():
     assert interval_over(values).equals(interval_over(values, "seed", confidence=0.95))
 
 
+def test_band_counts_only_seeds_with_a_value():
+    table = normal((2, 9))
+    some = table.copy()
+    some[1, [2, 5]] = np.nan
+    bands = interval_over(xr.DataArray(some, dims=("layer", "seed")))
+    whole = interval_over(xr.DataArray(table, dims=("layer", "seed")))
+    fewer = interval_over(xr.DataArray(np.delete(table[1:], [2, 5], axis=1), dims=("layer", "seed")))
+    assert bands.isel(layer=0).equals(whole.isel(layer=0))
+    xr.testing.assert_allclose(bands.isel(layer=1), fewer.isel(layer=0))
+
+
 @pytest.mark.parametrize(("shape", "dim"), [((3, 4), "epoch"), ((3, 1), "seed"), ((3, 0), "seed")])
 def test_band_needs_two_entries(shape, dim):
     values = xr.DataArray(np.zeros(shape), dims=("layer", "seed"))

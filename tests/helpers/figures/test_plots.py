@@ -5,7 +5,7 @@ import pytest
 import xarray as xr
 from matplotlib.colors import to_hex
 
-from helpers.evidence.intervals import Interval, bootstrap_interval, interval_over, share_interval
+from helpers.evidence.intervals import Interval, interval, interval_over, share_interval
 from helpers.figures.plots import FEW_SEEDS, plot_dots, plot_lines
 from helpers.figures.styles import style
 
@@ -172,8 +172,15 @@ def test_panels_stand_at_most_five_side_by_side_on_a_page(n, grid):
 @pytest.mark.parametrize(
     ("plot", "words"),
     [
-        (lambda v: plot_lines(v, "epoch", label=""), "values must have dimensions epoch and seed, got entanglement"),
+        (
+            lambda v: plot_lines(v, "entanglement", lines="layer", label=""),
+            "values must have dimensions layer, entanglement",
+        ),
         (lambda v: plot_dots(v, "layer", label=""), "values must have dimensions layer and seed, got entanglement"),
+        (
+            lambda v: plot_lines(v.assign_coords(entanglement=["a", "b", "c"]), "entanglement", label=""),
+            "over must be a dimension of numbers",
+        ),
         (lambda v: plot_lines(v, "entanglement", label="", scale="sqrt"), "scale must be one of linear, log, symlog"),
     ],
 )
@@ -196,7 +203,7 @@ def test_dots_are_means_with_their_intervals_in_rows():
     assert [label.get_text() for label in ax.get_yticklabels()] == ["tanh", "ReLU", "Leaky ReLU"]
     assert ax.yaxis_inverted()
     for row, (name, place) in enumerate(zip(COORDS["activation"], places(figure), strict=True)):
-        expected = bootstrap_interval(data.sel(activation=name))
+        expected = interval(data.sel(activation=name))
         assert place == pytest.approx((expected.mean, row, expected.low, expected.high))
         assert to_hex(ax.containers[row].lines[0].get_color()).upper() == style(name).colour
         assert f"{expected:.3g}" in figure.description
@@ -213,8 +220,8 @@ def test_dots_stand_side_by_side_within_their_row():
 
 
 def test_shares_have_intervals_of_shares():
-    flags = (values("activation") > 0.5).astype(float)
-    figure = plot_dots(flags, "activation", label="share", interval=share_interval, percent=True, marks={"half": 0.5})
+    flags = values("activation") > 0.5
+    figure = plot_dots(flags, "activation", label="share", percent=True, marks={"half": 0.5})
     expected = share_interval(flags.sel(activation="tanh"))
     assert places(figure)[0] == pytest.approx((100 * expected.mean, 0, 100 * expected.low, 100 * expected.high))
     assert figure.axes[0].get_xlabel() == "share, %"
