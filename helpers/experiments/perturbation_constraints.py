@@ -20,6 +20,7 @@ from helpers.experiments.sweeps import Sweep
 from helpers.metrics.accuracy import accuracy
 from helpers.metrics.boundaries import boundary_points, line_distances
 from helpers.metrics.sensitivity import (
+    CLAMPED_FROM,
     EQUAL_MASS,
     UNIT_FATES,
     at_fraction,
@@ -29,8 +30,8 @@ from helpers.metrics.sensitivity import (
     sensitivity,
     unit_accuracy,
 )
-from helpers.metrics.vanishing import dead_units
-from helpers.models.constraints import SIDES, Constraint
+from helpers.metrics.vanishing import dead_unit_share
+from helpers.models.constraints import Constraint, ScopeName
 from helpers.models.ensemble import Ensemble
 from helpers.models.heads import HEAD_NAME, head
 from helpers.seeding import SEED
@@ -63,7 +64,7 @@ class HeadProtocol:
 
     pixels: PixelsName
     optimiser: OptimiserName
-    scope: str
+    scope: ScopeName
 
 
 # What the study's code does; the same with ranges of the layer alone; what its text says; and what one would do today.
@@ -159,7 +160,7 @@ def _hours(sizes: Sequence[int], ways: Iterable[tuple[Dataset, Training]], n_net
 
 
 def clamp_results(
-    sweep: Sweep, name: str, *, n_steps: int = 100, scope: str = "layer", chance: float = 0.0
+    sweep: Sweep, name: str, *, n_steps: int = 100, scope: ScopeName = "layer", chance: float = 0.0
 ) -> xr.Dataset:
     """What is left of networks whose first hidden layer is clamped, from below and from above.
 
@@ -191,7 +192,7 @@ def clamp_results(
         "mass_at_drop_off": at_fraction(curves.mass, fractions, half),
         "loss_at_equal_mass": loss_at_mass(curves, EQUAL_MASS),
     }
-    sides = list(SIDES)
+    sides = list(CLAMPED_FROM)
     return xr.Dataset(
         {
             **{
@@ -219,7 +220,7 @@ def head_results(sweep: Sweep, *, n_steps: int = 100) -> xr.Dataset:
         all in percent:
 
         * ``train_accuracy``, ``test_accuracy``: without a constraint;
-        * ``dead``: see `metrics.vanishing.dead_units`;
+        * ``dead``: see `metrics.vanishing.dead_unit_share`;
         * ``unit_loss_mean``, ``unit_loss_most`` (fate): accuracy lost when a unit is held at its lowest or highest
           value, mean and largest over the units;
         * ``affine_accuracy`` (kind, amount): under a scale of 1 − amount, an offset of amount, a cutoff at
@@ -237,7 +238,7 @@ def head_results(sweep: Sweep, *, n_steps: int = 100) -> xr.Dataset:
     measures: dict[str, tuple[dict[str, list[Any]], Tensor]] = {
         "train_accuracy": ({}, accuracy(networks, *train_set)),
         "test_accuracy": ({}, test_accuracy),
-        "dead": ({}, dead_units(networks, train_set[0])),
+        "dead": ({}, dead_unit_share(networks, train_set[0])[0]),
         "unit_loss_mean": (fate, torch.stack([loss.mean(dim=1) for loss in lost])),
         "unit_loss_most": (fate, torch.stack([loss.amax(dim=1) for loss in lost])),
         "affine_accuracy": (

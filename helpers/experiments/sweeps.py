@@ -17,6 +17,7 @@ from helpers.datasets.spirals import spirals
 from helpers.metrics.accuracy import accuracy
 from helpers.models.activations import ACTIVATION_NAME
 from helpers.models.ensemble import Ensemble
+from helpers.models.heads import with_one_logit
 from helpers.seeding import SEED
 from helpers.training.history import History
 from helpers.training.protocol import Training
@@ -214,7 +215,7 @@ def spiral_sweep(
         hidden_layers: how many, at least 1.
         width: neurons in each, at least 1.
         training: the protocol; by default the study's. With the loss ``"binary_cross_entropy"`` the networks have one
-            logit and start from the same function as those with two (`models.Ensemble.with_one_logit`).
+            logit and start from the same function as those with two (`models.heads.with_one_logit`).
         snapshots: epochs to keep; by default the last.
         noise: see `datasets.spirals`.
         codimension: see `datasets.spirals`.
@@ -246,7 +247,7 @@ def spiral_sweep(
     train_sets, test_sets = zip(*(split[entanglement, seed] for _, entanglement, seed in members), strict=True)
     x, y = (torch.stack([getattr(data, name) for data in train_sets]) for name in ("x", "y"))
     history = train(
-        ensemble.with_one_logit() if single else ensemble,
+        with_one_logit(ensemble) if single else ensemble,
         x,
         y[..., None].float() if single else y,
         training,

@@ -15,7 +15,8 @@ from helpers.figures.drawings import draw_digit
 from helpers.figures.perturbation_constraints import CUT_COLOUR, draw_values
 from helpers.figures.picture import Picture
 from helpers.figures.styles import style
-from helpers.models.constraints import SIDES, Constraint, Side, value_span
+from helpers.metrics.sensitivity import CLAMPED_FROM
+from helpers.models.constraints import Constraint, Side, value_span
 from helpers.models.ensemble import Ensemble
 from helpers.names import display
 
@@ -28,7 +29,7 @@ def constraint_explorer(
     *,
     percents: Sequence[float],
     member: int = 0,
-    sides: Sequence[Side] = SIDES,
+    sides: Sequence[Side] = CLAMPED_FROM,
 ) -> widgets.VBox:
     """Explore clamps of a hidden layer: what they touch, what they cost, and which digits change sides.
 

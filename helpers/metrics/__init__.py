@@ -1,6 +1,7 @@
-"""What can be measured of networks: weights, mappings, regions, boundaries, sensitivity to constraints.
+"""What can be measured of networks: accuracy, weights, volumes, mappings, regions, boundaries, sensitivity.
 
-Everything takes an ensemble, and answers for all its members at once.
+Most measures take an ensemble with points and classes, each member's own or shared by all, and answer for all members
+at once; those of `mappings` take mapped points, as `Ensemble.hidden` returns them, and those of `weights` matrices.
 """
 
 from helpers.metrics.accuracy import accuracy
@@ -8,8 +9,6 @@ from helpers.metrics.boundaries import (
     BOUNDARY_MEASURES,
     boundary_measures,
     boundary_points,
-    exact_measures,
-    grid_measures,
     line_distances,
 )
 from helpers.metrics.label_errors import share_found, suspicion
@@ -23,12 +22,10 @@ from helpers.metrics.mappings import (
     principal_spreads,
     shape_distance,
     spread,
-    without_outliers,
 )
 from helpers.metrics.regions import LinearRegions, linear_regions, true_radii
 from helpers.metrics.sensitivity import (
     Sensitivity,
-    at_fraction,
     constrained_accuracy,
     drop_off,
     loss_at_mass,
@@ -39,20 +36,19 @@ from helpers.metrics.vanishing import (
     chance_of_dead_unit,
     chance_of_zero_gradient,
     dead_unit_share,
-    dead_units,
     zero_gradient_share,
 )
 from helpers.metrics.volumes import log_area_change, log_volume_change
-from helpers.metrics.weights import eigenvalues, singular_values, weight_measures
+from helpers.metrics.weights import WEIGHT_MEASURES, eigenvalues, singular_values, weight_measures
 
 __all__ = [
     "BOUNDARY_MEASURES",
+    "WEIGHT_MEASURES",
     "LinearRegions",
     "Sensitivity",
     "accuracy",
     "area",
     "asymmetry",
-    "at_fraction",
     "boundary_measures",
     "boundary_points",
     "chance_of_dead_unit",
@@ -60,13 +56,10 @@ __all__ = [
     "collapsed_class",
     "constrained_accuracy",
     "dead_unit_share",
-    "dead_units",
     "displacement",
     "drop_off",
     "effective_rank",
     "eigenvalues",
-    "exact_measures",
-    "grid_measures",
     "line_distances",
     "linear_regions",
     "log_area_change",
@@ -83,6 +76,5 @@ __all__ = [
     "true_radii",
     "unit_accuracy",
     "weight_measures",
-    "without_outliers",
     "zero_gradient_share",
 ]

@@ -200,7 +200,7 @@ def boundary_points(ensemble: Ensemble, reach: float, *, n_pixels: int = 200) ->
     """
     line = torch.linspace(-reach, reach, n_pixels)
     grid = torch.stack(torch.meshgrid(line, line, indexing="xy"), dim=-1)  # [row, column, 2]
-    found = []
+    boundaries = []
     for k in range(len(ensemble)):
         logits = ensemble.select([k])(grid.view(-1, 2).to(ensemble.weights[0].dtype))[0]
         label = logits.argmax(dim=1).view(n_pixels, n_pixels)
@@ -210,8 +210,8 @@ def boundary_points(ensemble: Ensemble, reach: float, *, n_pixels: int = 200) ->
                 ((grid[1:] + grid[:-1]) / 2)[label[1:] != label[:-1]],
             ]
         )
-        found.append(points[points.norm(dim=1) <= reach])
-    return found
+        boundaries.append(points[points.norm(dim=1) <= reach])
+    return boundaries
 
 
 @torch.no_grad()

@@ -119,8 +119,8 @@ def asymmetry(points: Tensor, y: Tensor) -> Tensor:
         y: their classes, ``[n_points]``, 0 or 1, each at least once.
     """
     classes = [points[..., y == label, :] for label in (0, 1)]
-    floor = FLAT * torch.stack([spread(one) for one in classes]).amax(0).square()
-    first, second = (area(one).clamp(min=floor) for one in classes)
+    floor = FLAT * torch.stack([spread(side) for side in classes]).amax(0).square()
+    first, second = (area(side).clamp(min=floor) for side in classes)
     return torch.where(floor > 0, (second / first).log10().abs(), 0.0)
 
 
@@ -148,8 +148,8 @@ def margin(points: Tensor, y: Tensor, *, tolerance: float = 1e-3, n_steps: int =
     shape = points.shape[:-2]
     hulls = [points[..., y == label, :].double() for label in (0, 1)]
     hulls = [hull.reshape(-1, *hull.shape[-2:]) for hull in hulls]
-    found = torch.zeros(len(hulls[0]), dtype=torch.float64)
-    active = torch.arange(len(found))
+    widest = torch.zeros(len(hulls[0]), dtype=torch.float64)
+    active = torch.arange(len(widest))
     # Each hull's current point as a convex combination of its vertices, at first their mean.
     shares = [torch.full(hull.shape[:2], 1 / hull.shape[1], dtype=torch.float64) for hull in hulls]
     for _ in range(Integer(at_least=1)("n_steps", n_steps)):
@@ -159,20 +159,20 @@ def margin(points: Tensor, y: Tensor, *, tolerance: float = 1e-3, n_steps: int =
         # Along which each hull wants small values: away from the other one.
         heights = [torch.einsum("npd,nd->np", hull, sign * w) for hull, sign in zip(hulls, (-1, 1), strict=True)]
         gap = sum(height.amin(1) for height in heights) / length.clamp(min=torch.finfo(w.dtype).tiny)
-        found[active] = torch.maximum(found[active], gap / 2)
+        widest[active] = torch.maximum(widest[active], gap / 2)
         scale = torch.stack([hull.abs().amax((1, 2)) for hull in hulls]).amax(0)
         open_ = (gap < (1 - tolerance) * length) & (length > tolerance * scale)
         if not open_.any():
             break
         if open_.sum() < 0.8 * len(active):
             active, w = active[open_], w[open_]
-            hulls, shares, heights = ([one[open_] for one in pair] for pair in (hulls, shares, heights))
+            hulls, shares, heights = ([side[open_] for side in pair] for pair in (hulls, shares, heights))
         steps = [_exchange(*side) for side in zip(hulls, shares, heights, strict=True)]
         first = steps[0][0] >= steps[1][0]
         for side, (_, source, target, amount) in enumerate(steps):
             moved = torch.where(first if side == 0 else ~first, amount, 0.0)[:, None]
             shares[side].scatter_add_(1, source, -moved).scatter_add_(1, target, moved)
-    return found.view(shape)
+    return widest.view(shape)
 
 
 def _exchange(hull: Tensor, share: Tensor, height: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:

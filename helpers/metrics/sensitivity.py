@@ -9,14 +9,17 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
+from typing import get_args
 
 import torch
 from torch import Tensor
 
-from helpers.models.constraints import Constraint, value_span
+from helpers.models.constraints import Constraint, ScopeName, Side, value_span
 from helpers.models.ensemble import Ensemble
 from helpers.threads import side_by_side
 
+# From where a clamp moves, in the order of `Sensitivity`.
+CLAMPED_FROM: tuple[Side, ...] = get_args(Side)
 # Rows of hidden values constrained at once: enough to be worth a call, few enough to stay in a core's cache.
 ROWS = 8192
 
@@ -40,7 +43,7 @@ class Sensitivity:
 
 
 def sensitivity(
-    ensemble: Ensemble, x: Tensor, y: Tensor, fractions: Tensor, *, layer: int = 0, scope: str = "layer"
+    ensemble: Ensemble, x: Tensor, y: Tensor, fractions: Tensor, *, layer: int = 0, scope: ScopeName = "layer"
 ) -> Sensitivity:
     """Clamp a hidden layer from below and from above at every fraction of its range.
 
@@ -59,16 +62,16 @@ def sensitivity(
     """
     x, y = ensemble.own(x, y)
 
-    def one(k: int) -> tuple[Tensor, Tensor, Tensor]:
+    def clamp_one(k: int) -> tuple[Tensor, Tensor, Tensor]:
         return _sensitivity(ensemble.select([k]), x[k], y[k], fractions, layer, scope)
 
-    found = side_by_side(one, range(len(ensemble)))
-    return Sensitivity(fractions, *(torch.stack(part, dim=2) for part in zip(*found, strict=True)))
+    parts = side_by_side(clamp_one, range(len(ensemble)))
+    return Sensitivity(fractions, *(torch.stack(part, dim=2) for part in zip(*parts, strict=True)))
 
 
 @torch.no_grad()
 def _sensitivity(
-    network: Ensemble, x: Tensor, y: Tensor, fractions: Tensor, layer: int, scope: str
+    network: Ensemble, x: Tensor, y: Tensor, fractions: Tensor, layer: int, scope: ScopeName
 ) -> tuple[Tensor, Tensor, Tensor]:
     hidden = network.hidden(x, layer)
     span, following = value_span(network, hidden, layer, scope=scope), network.hidden_layer(layer) + 1
@@ -132,7 +135,7 @@ def unit_accuracy(ensemble: Ensemble, x: Tensor, y: Tensor, constraint: Constrai
     x, y = ensemble.own(x, y)
     following = ensemble.hidden_layer(layer) + 1
 
-    def one(k: int) -> Tensor:
+    def hold_one(k: int) -> Tensor:
         with torch.no_grad():  # holds for one thread only
             network = ensemble.select([k])
             hidden = network.hidden(x[k], layer)
@@ -149,12 +152,18 @@ def unit_accuracy(ensemble: Ensemble, x: Tensor, y: Tensor, constraint: Constrai
                 shares.append((logits[0].argmax(dim=1) == y[k]).double().mean())
             return torch.stack(shares)
 
-    return torch.stack(side_by_side(one, range(len(ensemble))))
+    return torch.stack(side_by_side(hold_one, range(len(ensemble))))
 
 
 @torch.no_grad()
 def constrained_accuracy(
-    ensemble: Ensemble, x: Tensor, y: Tensor, constraints: Sequence[Constraint], *, layer: int = 0, scope: str = "unit"
+    ensemble: Ensemble,
+    x: Tensor,
+    y: Tensor,
+    constraints: Sequence[Constraint],
+    *,
+    layer: int = 0,
+    scope: ScopeName = "unit",
 ) -> Tensor:
     """Accuracy under each of some constraints, ``[n_constraints, n_networks]``.
 
@@ -172,15 +181,15 @@ def constrained_accuracy(
     x, y = ensemble.own(x, y)
     following = ensemble.hidden_layer(layer) + 1
 
-    def one(k: int) -> Tensor:
+    def constrain_one(k: int) -> Tensor:
         with torch.no_grad():
             network = ensemble.select([k])
             hidden = network.hidden(x[k], layer)
             span = value_span(network, hidden, layer, scope=scope)
-            predicted = [network(rule(hidden, span), first=following)[0].argmax(dim=1) for rule in constraints]
-            return torch.stack([(one == y[k]).double().mean() for one in predicted])
+            predictions = [network(rule(hidden, span), first=following)[0].argmax(dim=1) for rule in constraints]
+            return torch.stack([(predicted == y[k]).double().mean() for predicted in predictions])
 
-    return torch.stack(side_by_side(one, range(len(ensemble))), dim=1)
+    return torch.stack(side_by_side(constrain_one, range(len(ensemble))), dim=1)
 
 
 def drop_off(accuracy: Tensor, fractions: Tensor, *, chance: float = 0.0) -> Tensor:
@@ -208,8 +217,8 @@ def drop_off(accuracy: Tensor, fractions: Tensor, *, chance: float = 0.0) -> Ten
         before, after = (first - 1).clamp(min=0), first
         high, low = (curve.gather(0, place[None])[0] for place in (before, after))
         share = ((high - half) / (high - low)).where(high > low, 0.0)
-        found = grid[before].lerp(grid[after], share.to(grid.dtype))
-        ends.append(torch.where(fallen.any(dim=0), found, torch.full_like(found, end)))
+        crossing = grid[before].lerp(grid[after], share.to(grid.dtype))
+        ends.append(torch.where(fallen.any(dim=0), crossing, torch.full_like(crossing, end)))
     return torch.stack(ends)
 
 
@@ -237,10 +246,10 @@ def at_fraction(curves: Tensor, fractions: Tensor, wanted: Tensor) -> Tensor:
     return before.lerp(after, share.to(curves.dtype))
 
 
-def loss_at_mass(found: Sensitivity, mass: float) -> Tensor:
+def loss_at_mass(curves: Sensitivity, mass: float) -> Tensor:
     """Accuracy lost where a clamp has moved this share of the mass, ``[2, n_networks]``; linear between the steps."""
     lost = []
-    for accuracies, moved in zip(found.accuracy, found.mass, strict=True):
+    for accuracies, moved in zip(curves.accuracy, curves.mass, strict=True):
         start = int(moved.sum(dim=1).argmin())  # the end of the grid at which a clamp touches nothing
         order = slice(None) if start == 0 else torch.arange(len(moved) - 1, -1, -1)
         curve, amounts = accuracies[order], moved[order]

@@ -12,13 +12,13 @@ from torch import Tensor
 from helpers.checks import Integer
 from helpers.models.ensemble import Ensemble
 from helpers.models.gradients import differentiate
-from helpers.models.losses import LOSS_NAME, LOSSES
+from helpers.models.losses import LOSS_NAME, LOSSES, LossName
 from helpers.threads import side_by_side
 
 
 @torch.no_grad()
 def zero_gradient_share(
-    ensemble: Ensemble, x: Tensor, y: Tensor, *, batch_size: int, loss: str = "cross_entropy"
+    ensemble: Ensemble, x: Tensor, y: Tensor, *, batch_size: int, loss: LossName = "cross_entropy"
 ) -> Tensor:
     """Share of the entries of ∂L/∂W that are exactly 0, averaged over batches.
 
@@ -35,7 +35,8 @@ def zero_gradient_share(
     Raises:
         ValueError: the shapes do not fit, y does not suit the loss, or there are fewer points than a batch has.
     """
-    x, y = ensemble.own(x, y, classes=LOSSES[LOSS_NAME("loss", loss)].classes)
+    LOSS_NAME("loss", loss)
+    x, y = ensemble.own(x, y, classes=LOSSES[loss].classes)
     batch_size = Integer(at_least=1, at_most=x.shape[1])("batch_size", batch_size)
     flat = ensemble.flatten()
     gradient = ensemble.with_parameters(torch.zeros_like(flat))
@@ -48,23 +49,29 @@ def zero_gradient_share(
     return zeros / n_batches
 
 
-@torch.no_grad()
 def dead_unit_share(ensemble: Ensemble, x: Tensor) -> Tensor:
     """Share of the units of each hidden layer whose derivative ψ'(z) is exactly 0 at every point.
 
-    No gradient passes through such a unit, and no step on these points changes what leads to it.
+    No gradient passes through such a unit, and no step on these points changes what leads to it. A ReLU is then off at
+    every point, a tanh saturated to the last bit.
 
     Args:
-        ensemble: the networks.
+        ensemble: the networks; they are looked at side by side, one in each core.
         x: points, ``[n_networks, n_points, n_in]`` or ``[n_points, n_in]``.
 
     Returns:
         ``[n_hidden, n_networks]``, 0 to 1.
     """
-    passes = ensemble.pre_activations(x)
-    layers = range(len(ensemble.layer_sizes) - 2)
-    dead = [(ensemble.derivative(z, layer) == 0).all(dim=1) for layer, (_, z) in zip(layers, passes, strict=False)]
-    return torch.stack([one.double().mean(-1) for one in dead])
+    x = ensemble.own(x)
+
+    def shares(k: int) -> Tensor:
+        with torch.no_grad():  # holds for one thread only
+            network = ensemble.select([k])
+            passes = zip(range(len(network.layer_sizes) - 2), network.pre_activations(x[k]), strict=False)
+            dead = [(network.derivative(z, layer) == 0).all(dim=1) for layer, (_, z) in passes]
+            return torch.stack([units.double().mean() for units in dead])
+
+    return torch.stack(side_by_side(shares, range(len(ensemble))), dim=1)
 
 
 def chance_of_zero_gradient(layer_sizes: Sequence[int]) -> list[float]:
@@ -124,20 +131,3 @@ def chance_of_dead_unit(x: Tensor, *, n_angles: int = 20_000) -> float:
     length = np.minimum(c / np.abs(direction).max(axis=0), c / support)
     integral = (c * length**2 / 2 - support * length**3 / 3).mean() * 2 * np.pi
     return float(integral / (2 * c) / (2 * c) ** 2)
-
-
-def dead_units(ensemble: Ensemble, x: Tensor, *, layer: int = 0) -> Tensor:
-    """Share of a layer's units that have the same value at every point, ``[n_networks]``.
-
-    Args:
-        ensemble: the networks.
-        x: points, ``[n_networks, n_points, n_in]`` or ``[n_points, n_in]``.
-        layer: the hidden layer that the units are of, from 0; −1 is the last one.
-    """
-    x = ensemble.own(x)
-
-    def one(k: int) -> Tensor:
-        hidden = ensemble.select([k]).hidden(x[k], layer)[0]
-        return (hidden.amin(dim=0) == hidden.amax(dim=0)).double().mean()
-
-    return torch.stack(side_by_side(one, range(len(ensemble))))

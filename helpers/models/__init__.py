@@ -4,29 +4,26 @@ An `Ensemble` is N perceptrons of one shape as one object with stacked parameter
 ordinary modules with batch norm, dropout and convolutions. `ACTIVATIONS` and `LOSSES` are the registries.
 """
 
-from helpers.models.activations import ACTIVATION_NAME, ACTIVATIONS, Abs, Activation, activation
-from helpers.models.constraints import Constraint, Perturbation, Perturbed, Span, value_span
-from helpers.models.ensemble import Ensemble, Negate
+from helpers.models.activations import ACTIVATION_NAME, ACTIVATIONS, Activation, activation
+from helpers.models.constraints import Constraint, Perturbed, Span, value_span
+from helpers.models.ensemble import Ensemble
 from helpers.models.gradients import InputGradients, differentiate
-from helpers.models.heads import HEAD_NAME, HEADS, Head, head
-from helpers.models.losses import Loss
-from helpers.models.sequential import Dropout, digit_network, perceptron
+from helpers.models.heads import HEAD_NAME, HEADS, Head, head, with_one_logit
+from helpers.models.losses import LOSSES, Loss
+from helpers.models.sequential import digit_network, perceptron
 
 __all__ = [
     "ACTIVATIONS",
     "ACTIVATION_NAME",
     "HEADS",
     "HEAD_NAME",
-    "Abs",
+    "LOSSES",
     "Activation",
     "Constraint",
-    "Dropout",
     "Ensemble",
     "Head",
     "InputGradients",
     "Loss",
-    "Negate",
-    "Perturbation",
     "Perturbed",
     "Span",
     "activation",
@@ -35,4 +32,5 @@ __all__ = [
     "head",
     "perceptron",
     "value_span",
+    "with_one_logit",
 ]

@@ -21,6 +21,14 @@ class Abs(nn.Module):
         return z.abs()
 
 
+class Negate(nn.Module):
+    """−z as a module, which PyTorch does not have."""
+
+    def forward(self, z: Tensor) -> Tensor:
+        """Return −z, elementwise."""
+        return -z
+
+
 @dataclass(frozen=True)
 class Activation:
     """An activation function ψ, applied elementwise.

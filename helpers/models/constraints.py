@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import islice
-from typing import Literal
+from typing import Literal, get_args
 
 import torch
 from torch import Tensor, nn
@@ -14,8 +14,7 @@ from helpers.checks import Choice, Integer, ListOf, Real
 from helpers.models.ensemble import Ensemble
 
 Side = Literal["below", "above"]
-SIDES: tuple[Side, ...] = ("below", "above")
-SCOPES = ("layer", "unit", "both")
+ScopeName = Literal["layer", "unit", "both"]
 
 
 @dataclass(frozen=True)
@@ -35,7 +34,7 @@ class Span:
 
 
 @torch.no_grad()
-def value_span(ensemble: Ensemble, hidden: Tensor, layer: int = 0, *, scope: str = "layer") -> Span:
+def value_span(ensemble: Ensemble, hidden: Tensor, layer: int = 0, *, scope: ScopeName = "layer") -> Span:
     """Return the range of hidden values.
 
     Args:
@@ -48,7 +47,7 @@ def value_span(ensemble: Ensemble, hidden: Tensor, layer: int = 0, *, scope: str
     Raises:
         ValueError: the scope is another.
     """
-    dims = (1,) if Choice(SCOPES)("scope", scope) == "unit" else (1, 2)
+    dims = (1,) if Choice(get_args(ScopeName))("scope", scope) == "unit" else (1, 2)
     low, high = hidden.amin(dims, keepdim=True), hidden.amax(dims, keepdim=True)
     if scope == "both" and ensemble.output != "linear":
         output = ensemble(hidden, first=ensemble.hidden_layer(layer) + 1)
@@ -99,19 +98,19 @@ class Constraint:
         Raises:
             ValueError: a unit is named that is not there.
         """
-        made = values
+        constrained = values
         if self.scale != 1 or self.offset != 0:
-            made = self.scale * made + self.offset * (span.high - span.low)
+            constrained = self.scale * constrained + self.offset * (span.high - span.low)
         if self.floor is not None:
-            made = torch.maximum(made, span.at(self.floor))
+            constrained = torch.maximum(constrained, span.at(self.floor))
         if self.cutoff is not None:
-            made = torch.minimum(made, span.at(self.cutoff))
+            constrained = torch.minimum(constrained, span.at(self.cutoff))
         if self.units is None:
-            return made
+            return constrained
         ListOf(Integer(at_least=0, at_most=values.shape[2] - 1))("units", self.units)
         chosen = torch.zeros(values.shape[2], dtype=torch.bool, device=values.device)
         chosen[list(self.units)] = True
-        return torch.where(chosen, made, values)
+        return torch.where(chosen, constrained, values)
 
 
 class Perturbation(nn.Module):

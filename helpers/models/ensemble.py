@@ -4,26 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from itertools import groupby, islice
-from typing import overload
+from typing import Literal, get_args, overload
 
 import torch
 from torch import Tensor, nn
 
 from helpers.checks import Choice, Flag, Integer, ListOf
-from helpers.models.activations import Activation, activation
+from helpers.models.activations import Activation, Negate, activation
 from helpers.seeding import SEED, torch_stream
 
 # What becomes of the last layer's z: the logits are z, ψ(z) or −ψ(z).
-OUTPUTS = ("linear", "activated", "negated")
-OUTPUT_NAME = Choice(OUTPUTS)
-
-
-class Negate(nn.Module):
-    """−z as a module, which PyTorch does not have."""
-
-    def forward(self, z: Tensor) -> Tensor:
-        """Return −z, elementwise."""
-        return -z
+OutputName = Literal["linear", "activated", "negated"]
+OUTPUTS: tuple[OutputName, ...] = get_args(OutputName)
 
 
 class Ensemble(nn.Module):
@@ -60,11 +52,12 @@ class Ensemble(nn.Module):
         activations: Sequence[str],
         seeds: Sequence[int],
         *,
-        output: str = "linear",
+        output: OutputName = "linear",
         output_bias: bool = True,
     ) -> None:
         super().__init__()
-        self.output = OUTPUT_NAME("output", output)
+        Choice(OUTPUTS)("output", output)
+        self.output = output
         self.output_bias = Flag()("output_bias", output_bias)
         width = Integer(at_least=1)
         self.layer_sizes = tuple(width(f"layer_sizes[{i}]", size) for i, size in enumerate(layer_sizes))
@@ -257,8 +250,11 @@ class Ensemble(nn.Module):
 
     def flatten(self) -> Tensor:
         """Return a copy of all numbers, ``[n_networks, n_parameters]``: W and b of each layer, then the slopes."""
-        layers = [p.detach().flatten(1) for pair in zip(self.weights, self.biases, strict=True) for p in pair]
-        return torch.cat([*layers, *(slope.detach()[:, None] for slope in self.slopes)], dim=1)
+        return self._numbers(slice(None))
+
+    def _numbers(self, members: list[int] | slice) -> Tensor:
+        layers = [p for pair in zip(self.weights, self.biases, strict=True) for p in pair]
+        return torch.cat([p.detach()[members].flatten(1) for p in (*layers, *(s[:, None] for s in self.slopes))], dim=1)
 
     def with_parameters(self, flat: Tensor) -> Ensemble:
         """Return an ensemble of the same members whose numbers are views of ``flat``, as `flatten` returns it."""
@@ -268,41 +264,23 @@ class Ensemble(nn.Module):
         """Return a copy with these members only, in this order."""
         indices = list(range(len(self))[members]) if isinstance(members, slice) else list(members)
         ListOf(Integer(at_least=0, at_most=len(self) - 1))("members", indices)
-        return self._build(
-            self.flatten()[indices], tuple(self.activations[i] for i in indices), tuple(self.seeds[i] for i in indices)
-        )
+        activations = tuple(self.activations[i] for i in indices)
+        return self._build(self._numbers(indices), activations, tuple(self.seeds[i] for i in indices))
 
     def _build(self, flat: Tensor, activations: tuple[str, ...], seeds: tuple[int, ...]) -> Ensemble:
-        made = Ensemble.__new__(Ensemble)
-        nn.Module.__init__(made)
-        made.layer_sizes, made.activations, made.seeds = self.layer_sizes, activations, seeds
-        made.output, made.output_bias = self.output, self.output_bias
+        networks = Ensemble.__new__(Ensemble)
+        nn.Module.__init__(networks)
+        networks.layer_sizes, networks.activations, networks.seeds = self.layer_sizes, activations, seeds
+        networks.output, networks.output_bias = self.output, self.output_bias
         shapes = list(zip(self.layer_sizes, self.layer_sizes[1:], strict=False))
         sizes = [size for n_in, n_out in shapes for size in (n_in * n_out, n_out)] + [1] * len(self.slopes)
         parts = torch.split_with_sizes(flat, sizes, dim=1)
-        made.weights = nn.ParameterList(
+        networks.weights = nn.ParameterList(
             part.view(-1, n_out, n_in) for part, (n_in, n_out) in zip(parts[::2], shapes, strict=False)
         )
-        made.biases = nn.ParameterList(parts[1 : 2 * len(shapes) : 2])
-        made.slopes = nn.ParameterList(part[:, 0] for part in parts[2 * len(shapes) :])
-        return made
-
-    def with_one_logit(self) -> Ensemble:
-        """Return networks with the same hidden layers and one output, the second logit less the first.
-
-        Its sigmoid is the softmax probability of class 1, so both say the same of every point.
-
-        Raises:
-            ValueError: the networks have other than two outputs.
-        """
-        if self.layer_sizes[-1] != 2:
-            raise ValueError(f"layer_sizes must end in 2 to turn two logits into one, got {self.layer_sizes!r}.")
-        made = self.select(slice(None))
-        made.layer_sizes = (*self.layer_sizes[:-1], 1)
-        with torch.no_grad():
-            for parameters in (made.weights, made.biases):
-                parameters[-1] = nn.Parameter(parameters[-1][:, 1:] - parameters[-1][:, :1])
-        return made
+        networks.biases = nn.ParameterList(parts[1 : 2 * len(shapes) : 2])
+        networks.slopes = nn.ParameterList(part[:, 0] for part in parts[2 * len(shapes) :])
+        return networks
 
     def member(self, index: int) -> nn.Sequential:
         """Return a copy of one member as an ordinary ``nn.Sequential`` of linear and activation modules.

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from helpers.models import kernel
 from helpers.models.ensemble import Ensemble
-from helpers.models.losses import LOSSES, Loss
+from helpers.models.losses import LOSSES, Loss, LossName
 from helpers.threads import side_by_side
 
 # Members that plain PyTorch takes together.
@@ -38,9 +38,9 @@ class InputGradients:
         ValueError: the loss is not one of classes, or there is only one output, beside which no class could lead.
     """
 
-    def __init__(self, ensemble: Ensemble, loss: str = "margin", *, compiled: bool = True) -> None:
+    def __init__(self, ensemble: Ensemble, loss: LossName = "margin", *, compiled: bool = True) -> None:
         if loss not in LOSSES or not LOSSES[loss].classes:
-            names = ", ".join(name for name, one in LOSSES.items() if one.classes)
+            names = ", ".join(name for name, entry in LOSSES.items() if entry.classes)
             raise ValueError(f"loss must be one of classes, {names}, got {loss!r}.")
         if ensemble.layer_sizes[-1] < 2:
             raise ValueError(f"ensemble must have at least two outputs, got {ensemble.layer_sizes[-1]}.")

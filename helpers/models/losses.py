@@ -5,12 +5,15 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
+from typing import Literal
 
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
 from helpers.checks import Choice
+
+LossName = Literal["cross_entropy", "binary_cross_entropy", "squared_error", "margin"]
 
 
 @dataclass(frozen=True)
@@ -25,7 +28,7 @@ class Loss:
             ``[..., n_points, n_out]``.
     """
 
-    name: str
+    name: LossName
     function: Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]
     classes: bool
 
@@ -62,13 +65,13 @@ def _squared_error(logits: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
 
 def _margin(logits: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
     y = y[..., None]
-    own = logits.gather(-1, y)
+    right = logits.gather(-1, y)
     rival, number = logits.scatter(-1, y, -torch.inf).max(-1, keepdim=True)
     derivative = torch.zeros_like(logits).scatter_(-1, number, 1.0).scatter_(-1, y, -1.0)
-    return (rival - own)[..., 0], derivative
+    return (rival - right)[..., 0], derivative
 
 
-LOSSES: Mapping[str, Loss] = MappingProxyType(
+LOSSES: Mapping[LossName, Loss] = MappingProxyType(
     {
         loss.name: loss
         for loss in (

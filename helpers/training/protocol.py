@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Literal, get_args
 
 from helpers.checks import Choice, Integer, Real
-from helpers.models.losses import LOSS_NAME
+from helpers.models.losses import LOSS_NAME, LossName
 
 OptimiserName = Literal["adam", "sgd"]
 
@@ -38,7 +38,7 @@ class Training:
     optimiser: OptimiserName = "adam"
     momentum: float = 0.9
     weight_decay: float = 0.0
-    loss: str = "cross_entropy"
+    loss: LossName = "cross_entropy"
     rate_factor: float = 1.0
     rate_every: int = 1
 

@@ -91,10 +91,10 @@ def optimiser(
             else {"momentum_buffer": state[1][rows]}
         )
     # Fused: one pass over memory for each step instead of ten.
-    made: torch.optim.Optimizer = (
+    stepper: torch.optim.Optimizer = (
         torch.optim.Adam(groups, weight_decay=decay, fused=True)
         if name == "adam"
         else torch.optim.SGD(groups, lr=rates[0], momentum=momentum, weight_decay=decay, fused=True)
     )
-    made.state |= moments
-    return made
+    stepper.state |= moments
+    return stepper

@@ -127,8 +127,8 @@ def train(
                 "networks and seeds must have one entry for each of at least one member, "
                 f"got {n} and {'no seeds' if seeds is None else len(seeds)}."
             )
-        own = _one_each("x", x, n), _one_each("y", y, n)
-        history = train_modules(networks, seeds, *own, training, observe=observe, **options)
+        each = _one_each("x", x, n), _one_each("y", y, n)
+        history = train_modules(networks, seeds, *each, training, observe=observe, **options)
     _warn_of(history.diverged, history.loss.shape[1])
     return history  # type: ignore[no-any-return]
 

@@ -14,6 +14,7 @@ from references import HAS_KERNEL
 from helpers.datasets.spirals import spirals
 from helpers.experiments import sweeps
 from helpers.experiments.sweeps import merged, pick, spiral_sweep, spiral_sweeps, training_results
+from helpers.models.heads import with_one_logit
 from helpers.training import runs
 from helpers.training.protocol import Training
 
@@ -359,7 +360,7 @@ def test_softmax_moves_the_last_layer_twice_as_far_as_sigmoid():
         spiral_sweep(**options, training=replace(step, loss=loss), snapshots=[0, 1]).history
         for loss in ("cross_entropy", "binary_cross_entropy")
     )
-    moved = softmax.at(1).with_one_logit().flatten() - softmax.at(0).with_one_logit().flatten()
+    moved = with_one_logit(softmax.at(1)).flatten() - with_one_logit(softmax.at(0)).flatten()
     alone = sigmoid.at(1).flatten() - sigmoid.at(0).flatten()
     last = torch.zeros_like(alone, dtype=torch.bool)
     last[:, 4 * 2 + 4 + 4 * 4 + 4 : -2] = True  # W and b of the one logit; the unused slopes follow

@@ -10,7 +10,6 @@ from hypothesis import strategies as st
 
 from helpers.metrics.accuracy import accuracy
 from helpers.metrics.sensitivity import constrained_accuracy, drop_off, sensitivity, unit_accuracy
-from helpers.metrics.vanishing import dead_units
 from helpers.models.activations import ACTIVATIONS
 from helpers.models.constraints import Constraint, Perturbation, Perturbed, Span, value_span
 from helpers.models.ensemble import OUTPUTS, Ensemble
@@ -242,15 +241,6 @@ def test_accuracy_under_constraints():
         perturbed.perturbation.constraint = rule
         torch.testing.assert_close(row, (perturbed(x).argmax(dim=2) == y).double().mean(dim=1))
     torch.testing.assert_close(found[0], accuracy(ensemble, x, y))
-
-
-def test_dead_units_are_counted():
-    ensemble = networks()
-    x, _ = problem()
-    assert dead_units(ensemble, x).tolist() == [0, 0, 0]
-    with torch.no_grad():
-        ensemble.biases[0][:, :2] = -100.0  # ReLU is off everywhere; tanh is −1 to the last bit, and |z| goes on
-    assert dead_units(ensemble, x).tolist() == [0.25, 0.25, 0]
 
 
 def test_a_layer_of_dead_units_has_nothing_to_move():

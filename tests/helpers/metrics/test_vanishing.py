@@ -48,6 +48,15 @@ def test_dead_units_are_off_at_every_point():
     torch.testing.assert_close(dead_unit_share(ensemble, x[0]), dead_unit_share(ensemble, x[0].expand(2, -1, -1)))
 
 
+def test_units_off_or_saturated_to_the_last_bit_are_dead():
+    ensemble = Ensemble([5, 8, 4], ["relu", "tanh", "abs"], range(3)).double()
+    x = torch.randn(200, 5, dtype=torch.float64, generator=torch.Generator().manual_seed(1))
+    assert dead_unit_share(ensemble, x).tolist() == [[0, 0, 0]]
+    with torch.no_grad():
+        ensemble.biases[0][:, :2] = -100.0  # ReLU is off everywhere; tanh is −1 to the last bit, and |z| goes on
+    assert dead_unit_share(ensemble, x).tolist() == [[0.25, 0.25, 0]]
+
+
 def test_chance_of_zero_gradients_by_hand():
     assert chance_of_zero_gradient([2, 1, 2]) == [0.5, 0.5]
     assert chance_of_zero_gradient([2, 1, 1, 2]) == [1 - 0.5 * 0.5, 0.75, 0.5]

@@ -21,6 +21,7 @@ from helpers.metrics.weights import (
     weight_measures,
 )
 from helpers.models.ensemble import Ensemble
+from helpers.models.heads import with_one_logit
 
 QUICK = settings(max_examples=40, deadline=None, derandomize=True)
 SIZE, SEED = st.integers(1, 8), st.integers(0, 10**6)
@@ -343,6 +344,6 @@ def test_accuracy_of_one_logit_is_that_of_two():
     two = Ensemble([2, 4, 2], ["tanh", "relu"], [1, 2])
     x = torch.randn(200, 2, generator=torch.Generator().manual_seed(0)) * 5
     y = (x[:, 0] > 0).long()
-    found = accuracy(two.with_one_logit(), x, y)
+    found = accuracy(with_one_logit(two), x, y)
     torch.testing.assert_close(found, accuracy(two, x, y))
     assert 0 < found.min() < 1
