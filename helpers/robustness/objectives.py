@@ -22,11 +22,11 @@ from helpers.models.losses import Loss
 from helpers.norms import NORM_NAME, NORMS, Limits, NormName, check_limits, within
 from helpers.robustness.bounds import interval_bounds
 from helpers.robustness.boxes import Box
-from helpers.training.steps import Moment
+from helpers.training.steps import Moment, Objective
 
 
 @dataclass(frozen=True)
-class Augmented:
+class Augmented(Objective):
     """Mean loss at points moved at random, anew in every step: augmentation with noise.
 
     Attributes:
@@ -57,7 +57,7 @@ class Augmented:
 
 
 @dataclass(frozen=True)
-class Adversarial:
+class Adversarial(Objective):
     """Mean loss at the points that an attack moved against the network as it is at that step.
 
     Every step of the attack is taken at every point, and the last point counts, whatever `GradientAttack.last` says:
@@ -115,7 +115,7 @@ class Adversarial:
 
 
 @dataclass(frozen=True)
-class Certified:
+class Certified(Objective):
     """Loss at the points, and loss of the worst logits that intervals cannot rule out in the L∞ box around them.
 
     κ · loss(f(x)) + (1 − κ) · loss(z), where z has the lower bound of the class's logit and the upper bounds of the
