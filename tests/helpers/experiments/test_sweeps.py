@@ -1,14 +1,15 @@
 """A sweep trains what it says on the data it says, and its tables hold each member's values in their places."""
 
+import ast
 from dataclasses import replace
 from itertools import product
 from pathlib import Path
 
 import numpy as np
+import papermill
 import pytest
 import torch
 import xarray as xr
-import yaml
 from references import HAS_KERNEL
 
 from helpers.datasets.spirals import spirals
@@ -23,7 +24,7 @@ AXES = {"activation": ["tanh", "relu"], "entanglement": [2, 5.5, 8.0], "seed": [
 MEMBERS = list(product(*AXES.values()))
 DATA = {"noise": 0.3, "codimension": 1, "train_share": 0.6}
 WIDTH, LAYERS = 9, 3
-QUICK_RUN = Path(__file__).parents[3] / "notebooks" / "params" / "quick" / "01_weight_norms.yaml"
+CHAPTER = Path(__file__).parents[3] / "notebooks" / "01_weight_norms.ipynb"
 
 
 ENGINES = [
@@ -297,7 +298,8 @@ def test_wrong_arguments(change, error, name):
 
 @pytest.fixture(scope="module")
 def quick_run():
-    return yaml.safe_load(QUICK_RUN.read_text(encoding="utf-8"))
+    found = papermill.inspect_notebook(CHAPTER)
+    return {name: ast.literal_eval(parameter["default"]) for name, parameter in found.items()}
 
 
 def run(parameters, **changes):
