@@ -42,7 +42,7 @@ def spiral_explorer(entanglements: Sequence[float], distances: Sequence[float]) 
             f"entanglement {measured.entanglement:.2f}, distance {measured.distance:.2f}, "
             f"codimension {measured.codimension}"
         )
-        ax.set_title(f"measured: {spiral}", fontsize=8)
+        ax.set_title(f"measured: {spiral}", fontsize=9)
         figure.description = f"Two spirals of entanglement {entanglement} at distance {distance}; measured: {spiral}."
         return figure
 

@@ -34,7 +34,7 @@ def plot_steps(toy: Construction) -> Picture:
         ax.imshow(table[:, :n_columns], cmap="Blues", aspect="auto", alpha=0.55)
         for (row, column), value in np.ndenumerate(table):
             weight = "bold" if column == n_columns else "normal"
-            ax.text(column, row, f"{value:.4g}", ha="center", va="center", fontsize=8, weight=weight)
+            ax.text(column, row, f"{value:.4g}", ha="center", va="center", fontsize=9, weight=weight)
         ax.set(xlim=(-0.5, table.shape[1] - 0.5), xticks=[], yticks=[])
         ax.set_title(title, fontsize=10)
     figure.description = "Five tables, one for each step. The y of the rows at the end: " + (

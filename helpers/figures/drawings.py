@@ -84,8 +84,8 @@ def draw_digit(ax: Axes, pixels: Tensor, title: str, *, colour: str = "black") -
     """Show one square image of so many pixels in grey, dark ink on white paper, with a title of a colour."""
     side = round(pixels.numel() ** 0.5)
     ax.imshow(pixels.view(side, side).numpy(), cmap="gray_r")
-    ax.set_title(title, fontsize=8, color=colour)
-    ax.set(xticks=[], yticks=[])
+    ax.set_title(title, fontsize=9, color=colour)
+    ax.set_axis_off()
 
 
 def draw_regions(

@@ -12,6 +12,7 @@ from matplotlib.lines import Line2D
 from numpy.typing import ArrayLike, NDArray
 
 from helpers.checks import Choice
+from helpers.evidence.intervals import formatted
 from helpers.figures.picture import PAGE_WIDTH, Picture, new_figure
 from helpers.figures.styles import Style
 from helpers.names import caption, display
@@ -138,7 +139,7 @@ def draw_legend(
 
 def listed(numbers: Iterable[float]) -> str:
     """Return numbers in words: 1, 2.5 and 3; none for what is not a number."""
-    *texts, last = (f"{number:.3g}" if number == number else "none" for number in numbers)
+    *texts, last = (formatted(number, ".3g") if number == number else "none" for number in numbers)
     return f"{', '.join(texts)} and {last}" if texts else last
 
 

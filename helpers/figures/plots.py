@@ -193,7 +193,7 @@ def plot_dots(
             if theirs is not None and (number := float(chosen(theirs, {panels: panel, rows: name}))) == number:
                 ax.plot([number, number], [row - 0.4, row + 0.4], color="black", linewidth=2)
                 others["study"] = Line2D([], [], color="black", marker="|", markersize=14, linestyle="")
-                told[panel][name].append(f"study {number:.3g}")
+                told[panel][name].append(f"study {listed([number])}")
         parts = [f"{caption(rows, name)} {', '.join(words)}" for name, words in told[panel].items()]
         description.append(sentence(panels, panel, parts, mark=";"))
     first = axes[entries[0]]
