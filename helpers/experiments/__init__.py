@@ -1,6 +1,8 @@
 """The chapters' experiments: train over axes, measure, return labelled arrays.
 
-One module a chapter, under the chapter's name.
+One module a chapter, under the chapter's name, and `sweeps` for what they share. ``*_sweep`` trains a network for every
+combination of its axes and returns a `Sweep`, ``*_sweeps`` a list of them; ``*_results`` measures a sweep and returns
+labelled arrays; `merged` puts those of several sweeps into one.
 """
 
 from helpers.experiments.class_treatment import (

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from itertools import product
 from types import MappingProxyType
-from typing import Any
+from typing import Any, Literal
 
 import torch
 import xarray as xr
@@ -30,12 +30,15 @@ from helpers.training.train import train
 # Of the right and of the wrong labels, how many are looked up after each epoch at most.
 MOST_WATCHED = 500
 
+RegularisationName = Literal["none", "dropout and decay"]
+LastLayerName = Literal["as coded", "as written"]
+
 # The study's regularised run: share dropped before two linear layers, and weight decay.
-REGULARISATIONS: Mapping[str, tuple[float, float]] = MappingProxyType(
+REGULARISATIONS: Mapping[RegularisationName, tuple[float, float]] = MappingProxyType(
     {"none": (0.0, 0.0), "dropout and decay": (0.25, 1e-5)}
 )
 # Whether the last layer is reached.
-LAST_LAYER: Mapping[str, bool] = MappingProxyType({"as coded": False, "as written": True})
+LAST_LAYER: Mapping[LastLayerName, bool] = MappingProxyType({"as coded": False, "as written": True})
 
 
 def falling(training: Training) -> Training:
@@ -50,8 +53,8 @@ def label_sweep(
     seeds: Sequence[int],
     shares: Sequence[float],
     training: Training,
-    heads: Sequence[str] = tuple(LAST_LAYER),
-    regularisation: str = "none",
+    heads: Sequence[LastLayerName] = tuple(LAST_LAYER),
+    regularisation: RegularisationName = "none",
     kind: str = "symmetric",
 ) -> Sweep:
     """Train the study's network for digits for every combination of head, share, activation and seed.
@@ -76,7 +79,8 @@ def label_sweep(
         TypeError: an argument has the wrong type.
         ValueError: an argument is outside its range.
     """
-    dropout, decay = REGULARISATIONS[Choice(REGULARISATIONS)("regularisation", regularisation)]
+    Choice(REGULARISATIONS)("regularisation", regularisation)
+    dropout, decay = REGULARISATIONS[regularisation]
     axes: dict[str, list[Any]] = {
         "regularisation": [regularisation],
         "head": ListOf(Choice(LAST_LAYER))("heads", heads),
@@ -248,9 +252,9 @@ def suspect_results(sweep: Sweep) -> xr.Dataset:
     """
     axes = {name: axis for name, axis in sweep.axes.items() if name != "fold"}
 
-    def found(values: tuple[Any, ...]) -> float:
+    def share(values: tuple[Any, ...]) -> float:
         dirty, suspicious = suspects(sweep, **dict(zip(axes, values, strict=True)))
         return share_found(suspicious, dirty.rows)
 
-    shares = torch.tensor(side_by_side(found, product(*axes.values())), dtype=torch.float64)
+    shares = torch.tensor(side_by_side(share, product(*axes.values())), dtype=torch.float64)
     return xr.Dataset({"found": replace(sweep, axes=axes).label(shares)})

@@ -40,6 +40,7 @@ from helpers.training.protocol import OptimiserName, Training
 from helpers.training.train import DeviceName, train, training_seconds
 
 PixelsName = Literal["raw", "standardised"]
+ProtocolName = Literal["as coded", "own range", "as written", "adam"]
 
 # How far the affine constraints go: 0 is none of it.
 AMOUNTS = tuple(round(0.1 * k, 1) for k in range(11))
@@ -68,7 +69,7 @@ class HeadProtocol:
 
 
 # What the study's code does; the same with ranges of the layer alone; what its text says; and what one would do today.
-PROTOCOLS: Mapping[str, HeadProtocol] = MappingProxyType(
+PROTOCOLS: Mapping[ProtocolName, HeadProtocol] = MappingProxyType(
     {
         "as coded": HeadProtocol("raw", "sgd", "both"),
         "own range": HeadProtocol("raw", "sgd", "layer"),
@@ -86,7 +87,7 @@ class TooLong(RuntimeError):
 def head_sweeps(
     data: tuple[Dataset, Dataset],
     *,
-    protocols: Sequence[str],
+    protocols: Sequence[ProtocolName],
     heads: Sequence[str],
     seeds: Sequence[int],
     training: Training,
@@ -138,8 +139,8 @@ def head_sweeps(
     sweeps = []
     for protocol, name in product(protocols, heads):
         rule = PROTOCOLS[protocol]
-        own = {key: [part] * len(seeds) for key, part in zip(("train", "test"), sets[rule.pixels], strict=True)}
-        sweep = Sweep({"seed": list(seeds)}, histories[(rule.pixels, rule.optimiser), name], own)
+        shared = {key: [part] * len(seeds) for key, part in zip(("train", "test"), sets[rule.pixels], strict=True)}
+        sweep = Sweep({"seed": list(seeds)}, histories[(rule.pixels, rule.optimiser), name], shared)
         sweeps.append(sweep.with_axes(training=protocol, head=name))
     return sweeps
 

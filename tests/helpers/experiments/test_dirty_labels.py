@@ -102,7 +102,7 @@ def test_without_its_last_layer_a_bounded_network_cannot_pass_the_least_loss(nam
 
 @pytest.fixture(scope="module")
 def suspected():
-    training = Training(epochs=8, batch_size=10, learning_rate=0.003)
+    training = Training(epochs=5, batch_size=10, learning_rate=0.003)
     return suspect_sweep(TASK, activations=["elu", "relu"], seeds=[0, 1], training=training, share=0.2)
 
 
@@ -133,7 +133,7 @@ def test_suspects_are_found_more_often_than_by_chance(suspected):
 
 def test_suspicions_are_those_out_of_sample(suspected):
     noisy = LabelNoise(0.2)(TASK.split(0)[0], seed=0)
-    protocol = Training(epochs=8, batch_size=10, learning_rate=0.003, rate_factor=0.7, rate_every=2)
+    protocol = Training(epochs=5, batch_size=10, learning_rate=0.003, rate_factor=0.7, rate_every=2)
     (probabilities,) = out_of_sample([digit_network("elu", 0, size=12)], [0], [noisy.data], protocol)
     _, suspicious = suspects(suspected, activation="elu", seed=0)
     expected = suspicion(probabilities, noisy.data.y)

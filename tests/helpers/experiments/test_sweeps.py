@@ -1,6 +1,8 @@
 """A sweep trains what it says on the data it says, and its tables hold each member's values in their places."""
 
 import ast
+import typing
+from collections.abc import Sequence
 from dataclasses import replace
 from itertools import product
 from pathlib import Path
@@ -12,6 +14,7 @@ import torch
 import xarray as xr
 from references import HAS_KERNEL
 
+from helpers import experiments
 from helpers.datasets.spirals import spirals
 from helpers.experiments import sweeps
 from helpers.experiments.sweeps import merged, pick, spiral_sweep, spiral_sweeps, training_results
@@ -36,6 +39,23 @@ ENGINES = [
     ),
     "plain",
 ]
+
+
+def public(ending):
+    functions = {name: getattr(experiments, name) for name in experiments.__all__ if name.endswith(ending)}
+    assert functions
+    return {name: list(typing.get_type_hints(function).items()) for name, function in functions.items()}
+
+
+def test_sweeps_are_trained_and_results_measured_apart():
+    for name, hints in public("_sweep").items():
+        assert hints[-1] == ("return", experiments.Sweep), name
+    for name, hints in public("_sweeps").items():
+        assert hints[-1] == ("return", list[experiments.Sweep]), name
+    for name, hints in public("_results").items():
+        assert hints[0][1] in (experiments.Sweep, Sequence[experiments.Sweep]), name
+        assert hints[-1][1] in (xr.Dataset, xr.DataArray), name
+        assert Training not in dict(hints).values(), name
 
 
 def make(**changes):
