@@ -84,16 +84,16 @@ class Sweep:
         axes = {name: [where[name]] if name in where else list(axis) for name, axis in self.axes.items()}
         chosen = [dict(zip(axes, values, strict=True)) for values in product(*axes.values())]
         members = [self.member(**where | values) for values in chosen]
-        history = self.history
+        whole = self.history
         history = replace(
-            history,
+            whole,
             snapshots=tuple(
                 networks.select(members) if isinstance(networks, Ensemble) else [networks[m] for m in members]
-                for networks in history.snapshots
+                for networks in whole.snapshots
             ),
-            loss=history.loss[:, members],
-            diverged={k: history.diverged[m] for k, m in enumerate(members) if m in history.diverged},
-            observed={name: values[:, members] for name, values in history.observed.items()},
+            loss=whole.loss[:, members],
+            diverged={k: whole.diverged[m] for k, m in enumerate(members) if m in whole.diverged},
+            observed={name: values[:, members] for name, values in whole.observed.items()},
         )
         return Sweep(axes, history, {name: [sets[m] for m in members] for name, sets in self.sets.items()})
 
@@ -120,15 +120,21 @@ class Sweep:
         return torch.stack([data.x[:n_points] for data in sets]), torch.stack([data.y[:n_points] for data in sets])
 
     def with_axes(self, **where: Any) -> Sweep:
-        """Return the sweep with further axes of one entry each in front: what sets it apart from other sweeps."""
+        """Return the sweep with further axes of one entry each in front: what sets it apart from other sweeps.
+
+        Raises:
+            ValueError: it has such an axis.
+        """
+        if known := where.keys() & self.axes.keys():
+            raise ValueError(f"where must name new axes, got {', '.join(known)}, which the sweep has.")
         return replace(self, axes={**{name: [value] for name, value in where.items()}, **self.axes})
 
 
-def merged(results: Iterable[xr.Dataset]) -> xr.Dataset:
+def merged(results: Iterable[xr.Dataset | xr.DataArray]) -> xr.Dataset:
     """Put the results of several sweeps, or several results of one sweep, into one.
 
     Args:
-        results: what they have in common must agree.
+        results: data sets, or arrays with a name; what they have in common must agree.
 
     Returns:
         On every dimension the labels of all: numbers ascending, names in the order of their first appearance, where
@@ -139,7 +145,7 @@ def merged(results: Iterable[xr.Dataset]) -> xr.Dataset:
     """
     parts = list(results)
     if not parts:
-        raise ValueError("results must be at least one data set, got none.")
+        raise ValueError("results must be at least one, got none.")
     whole = xr.merge(parts, join="outer", compat="no_conflicts")
     names: dict[Any, dict[Any, None]] = {}
     for part in parts:

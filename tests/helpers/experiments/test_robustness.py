@@ -144,12 +144,13 @@ def test_tanh_ahead_asks_for_one_epsilon():
 
 
 def test_results_of_several_sweeps_are_merged_over_distances_and_widths():
-    options = {"activations": ["tanh", "relu"], "seeds": [0, 1], "hidden_layers": 2, "training": Training(epochs=5)}
+    three = ["tanh", "gelu", "relu"]
+    options = {"activations": three, "seeds": [0, 1], "hidden_layers": 2, "training": Training(epochs=5)}
     sweeps = spiral_sweeps({"distance": [4]}, entanglements=[3, 5], width=8, **options)
     sweeps += spiral_sweeps({"distance": [2]}, entanglements=[5], width=8, **options)
     small = spiral_sweeps({"distance": [4, 2]}, entanglements=[5], width=4, **options)
     found = robustness_results(sweeps, small, epsilons=[1.0], noises=[0.5], n_points=5)
-    axes = {"distance": 2, "activation": 2, "entanglement": 2, "seed": 2}
+    axes = {"distance": 2, "activation": 3, "entanglement": 2, "seed": 2}
     assert dict(found["robust_accuracy"].sizes) == {"attack": 6, "epsilon": 1, **axes}
     assert dict(found["tanh_ahead"].sizes) == {"attack": 6, **{n: k for n, k in axes.items() if n != "activation"}}
     assert dict(found["noise_accuracy"].sizes) == {"noise": 1, "width": 2, **axes}
@@ -164,6 +165,8 @@ def test_results_of_several_sweeps_are_merged_over_distances_and_widths():
     xr.testing.assert_allclose(found["robust_accuracy"].sel(distance=2, entanglement=5), alone, check_dim_order=False)
     lengths = boundary_results(sweeps[0])["length_per_area"].sel(distance=4)
     xr.testing.assert_allclose(found["length_per_area"].sel(distance=4), lengths, check_dim_order=False)
+    assert found["activation"].values.tolist() == three
+    assert found["robust_accuracy"].sel(distance=4).notnull().all()  # of every activation
     assert found["robust_accuracy"].sel(distance=2, entanglement=3).isnull().all()
     assert found["noise_accuracy"].sel(width=4, entanglement=3).isnull().all()
 

@@ -137,6 +137,11 @@ def test_member_needs_no_axis_of_one_entry(sweep):
         marked.member(distance=2, **at(MEMBERS[5]))
 
 
+def test_an_axis_is_named_once(sweep):
+    with pytest.raises(ValueError, match=r"^where must name new axes, got seed, which the sweep has\.$"):
+        sweep.with_axes(seed=3, width=5)
+
+
 def test_member_knows_its_axes(sweep):
     with pytest.raises(ValueError, match=r"^where must name axes of the sweep, activation, .*, got width\.$"):
         sweep.member(width=3, **at(MEMBERS[0]))
@@ -208,6 +213,8 @@ def test_merged_labels_are_numbers_ascending_and_names_as_they_come():
     assert whole["name"].values.tolist() == ["tanh", "abs"]
     assert whole["number"].values.tolist() == [2, 3, 4]
     np.testing.assert_array_equal(whole["a"], [[2, np.nan, 1], [np.nan, 3, np.nan]])
+    named = merged([first, xr.DataArray([5.0], dims="number", coords={"number": [3]}, name="b")])
+    np.testing.assert_array_equal(named["b"].sel(number=[2, 3]), [np.nan, 5])
     with pytest.raises(xr.MergeError):
         merged([first, first + 1])
     with pytest.raises(ValueError, match="results must be at least one"):
