@@ -22,9 +22,10 @@ ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT / "book"))  # notebooks are executed there
 
 import psutil
-from execute import BuildError
+from execute import BuildError, text_hash
 from grids import QUICK, Plan, grid_plan, preset_plan
 from jobs import Job, locked, stored
+from platformdirs import user_cache_path
 
 from helpers.files import replacing
 
@@ -57,18 +58,17 @@ def write_plan(root: Path, plan: Plan, n_waiting: int, cores: int) -> Path:
     A job gets as many threads as leave none of the cores idle, and none used twice: many jobs run side by side with one
     thread each, two jobs on eight cores with four.
     """
-    path = root / f"book/_build/runs/{plan.name}.json"
-    path.parent.mkdir(parents=True, exist_ok=True)
     whole = {
-        "plan": str(path),
         "root": str(root),
         "hours": plan.hours,
         "minutes": round(60 * plan.hours) + 10,  # the job ends itself before a cluster does
         "threads": max(1, cores // max(1, n_waiting)),
         "jobs": {job.name: asdict(job) for job in plan.jobs},
     }
+    # A second run must not change what the first one's jobs are about to read.
+    path = root / f"book/_build/runs/{plan.name}-{text_hash(whole)[:8]}.json"
     with replacing("plan", path) as temporary:
-        temporary.write_text(json.dumps(whole, indent=1))
+        temporary.write_text(json.dumps({"plan": str(path), **whole}, indent=1))
     return path
 
 
@@ -84,10 +84,9 @@ def snakemake(root: Path, plan_file: Path, *, cores: int, profile: Path | None, 
     command += ["--profile", str(profile)] if profile else ["--cores", str(cores)]
     command += ["--dry-run"] if dry_run else []
     path = os.pathsep.join([str(ROOT / "book"), *filter(None, [os.environ.get("PYTHONPATH")])])
+    variables = {**os.environ, "PYTHONPATH": path, **cache(root)}
     said: list[str] = []
-    with subprocess.Popen(
-        command, pass_fds=[hold], stderr=subprocess.PIPE, text=True, env={**os.environ, "PYTHONPATH": path}
-    ) as child:
+    with subprocess.Popen(command, pass_fds=[hold], stderr=subprocess.PIPE, text=True, env=variables) as child:
         before = signal.signal(signal.SIGTERM, lambda *_: child.terminate())  # it ends its jobs, a cluster's as well
         assert child.stderr is not None
         while child.poll() is None:
@@ -101,6 +100,15 @@ def snakemake(root: Path, plan_file: Path, *, cores: int, profile: Path | None, 
                 continue
         signal.signal(signal.SIGTERM, before)
     return "".join(said) if child.returncode else ""
+
+
+def cache(root: Path) -> dict[str, str]:
+    """Where Snakemake and the jobs keep what they keep, if the user's home takes nothing, as in some containers."""
+    try:
+        usable = os.access(user_cache_path("snakemake", ensure_exists=True), os.W_OK)
+    except OSError:
+        usable = False
+    return {} if usable else {"XDG_CACHE_HOME": str(root / "book/_build/cache")}
 
 
 def publish(root: Path, jobs: Sequence[Job]) -> list[Path]:
