@@ -1,4 +1,4 @@
-# The preset of parameters the chapters run with: quick, full or paper (see notebooks/params/).
+# The parameters the chapters run with: quick (their own defaults), or full or paper (see notebooks/params/).
 PRESET ?= quick
 PYTHON3 ?= python3
 VENV ?= .venv
@@ -33,7 +33,7 @@ lab: env
 results: env
 	$(PY) workflow/engine.py $(if $(GRID),--grid "$(GRID)",--preset $(PRESET)) $(ARGS)
 
-# the stored outputs of the checked cells in notebooks/, computed anew
+# the stored outputs of the checked cells in notebooks/, from chapters executed with their own defaults
 outputs: env
 	$(PY) book/make.py outputs
 
