@@ -2,6 +2,8 @@
 
 import re
 import shutil
+from contextlib import contextmanager
+from functools import cache
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
@@ -13,9 +15,16 @@ BOOK = Path(__file__).parents[2] / "book"
 HTML = BOOK / "_build/html"
 AXE = BOOK / "node_modules/axe-core/axe.min.js"
 BROWSER = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
+
+
+def listed(entries):
+    """The files that a table of contents lists, those of sections too."""
+    return [file for entry in entries for file in (entry["file"], *listed(entry.get("sections", [])))]
+
+
 TOC = yaml.safe_load((BOOK / "_toc.yml").read_text())
-PAGES = [TOC["root"], *(c["file"] for part in TOC["parts"] for c in part["chapters"]), "search", "genindex"]
-WITH_SLIDERS = [name for name in PAGES if name.startswith("notebooks/")]
+PAGES = [TOC["root"], *(file for part in TOC["parts"] for file in listed(part["chapters"])), "search", "genindex"]
+CHAPTERS = [name for name in PAGES if name.startswith("notebooks/")]
 LOCAL = ("file:", "data:", "blob:", "about:")
 HANDLES = ".cell_output [role=slider]"
 
@@ -24,6 +33,7 @@ pytestmark = [
     pytest.mark.skipif(BROWSER is None, reason="there is no Chromium to open the book with"),
     pytest.mark.skipif(not AXE.is_file(), reason="npm's packages are not installed: make env with npm"),
 ]
+of_chapters = pytest.mark.parametrize("page", CHAPTERS, indirect=True, scope="module")
 
 
 @pytest.fixture(scope="module")
@@ -36,39 +46,41 @@ def browser():
         browser.close()
 
 
+@contextmanager
+def visit(browser, name):
+    """Open a page of the book; what goes wrong there is collected in the list `page.troubles`."""
+    context = browser.new_context(viewport={"width": 1280, "height": 900}, color_scheme="light")
+    page = context.new_page()
+    page.name, page.troubles = name, []
+    page.on("pageerror", lambda error: page.troubles.append(f"script error: {error}"))
+    page.on("console", lambda m: page.troubles.append(f"console: {m.text}") if m.type == "error" else None)
+    page.on("requestfailed", lambda request: page.troubles.append(f"failed: {request.url[:200]}"))
+    page.on("request", lambda r: None if r.url.startswith(LOCAL) else page.troubles.append(f"outside: {r.url}"))
+    page.goto((HTML / f"{name}.html").as_uri(), wait_until="load")
+    if name in CHAPTERS:
+        page.wait_for_selector(HANDLES, timeout=30_000)
+        page.wait_for_selector(f"{HANDLES}[aria-label]", timeout=5_000)
+    # Icons and formulas are drawn after loading; nothing tells when the last of them is done.
+    page.wait_for_timeout(400)
+    yield page
+    context.close()
+
+
+@pytest.fixture(scope="module", params=PAGES)
+def page(browser, request):
+    """A page that all its tests share, one after the other: opening it takes longer than most of them."""
+    with visit(browser, request.param) as page:
+        yield page
+
+
 @pytest.fixture
-def visit(browser):
-    """A function that opens a page of the book; what goes wrong there is collected in the list `page.troubles`."""
-    contexts = []
-
-    def visit(name, *, width=1280, scheme="light"):
-        context = browser.new_context(viewport={"width": width, "height": 900}, color_scheme=scheme)
-        contexts.append(context)
-        page = context.new_page()
-        page.troubles = []
-        page.on("pageerror", lambda error: page.troubles.append(f"script error: {error}"))
-        page.on("console", lambda m: page.troubles.append(f"console: {m.text}") if m.type == "error" else None)
-        page.on("requestfailed", lambda request: page.troubles.append(f"failed: {request.url[:200]}"))
-        page.on(
-            "request",
-            lambda r: None if r.url.startswith(LOCAL) else page.troubles.append(f"outside: {r.url}"),
-        )
-        page.goto((HTML / f"{name}.html").as_uri(), wait_until="load")
-        if name in WITH_SLIDERS:
-            page.wait_for_selector(HANDLES, timeout=30_000)
-            page.wait_for_selector(f"{HANDLES}[aria-label]", timeout=5_000)
-        # Icons and formulas are drawn after loading; nothing tells when the last of them is done.
-        page.wait_for_timeout(400)
-        return page
-
-    yield visit
-    for context in contexts:
-        context.close()
+def width(page):
+    """A function that gives the shared page another width for one test."""
+    yield lambda pixels: page.set_viewport_size({"width": pixels, "height": 900})
+    page.set_viewport_size({"width": 1280, "height": 900})
 
 
-@pytest.mark.parametrize("name", PAGES)
-def test_page_loads_whole_without_any_other_host(visit, name):
-    page = visit(name)
+def test_page_loads_whole_without_any_other_host(page):
     assert page.troubles == []
     sources = page.eval_on_selector_all(
         "script[src], link[href], img[src], iframe[src]", "all => all.map(e => e.src || e.href)"
@@ -79,24 +91,23 @@ def test_page_loads_whole_without_any_other_host(visit, name):
     assert page.eval_on_selector_all("img", broken) == []
 
 
-def test_internal_links_lead_somewhere(visit):
-    targets = {}
-    for name in PAGES:
-        page = visit(name)
-        for link in page.eval_on_selector_all("a[href]", "all => all.map(e => e.href)"):
-            if link.startswith("file:"):
-                targets.setdefault(link, name)
-    files, missing = {}, []
-    for link, name in targets.items():
-        parts = urlsplit(link)
-        file = Path(unquote(parts.path))
-        if file not in files:
-            files[file] = file.read_text(errors="replace") if file.is_file() else None
-        anchor = re.escape(unquote(parts.fragment))
-        has_anchor = files[file] and (not anchor or re.search(f"""(id|name)=["']{anchor}["']""", files[file]))
-        if not has_anchor:
-            missing.append(f"{name} -> {link}")
-    assert len(targets) > len(PAGES)
+@cache
+def anchors(file):
+    """The places in a page that links may lead to; None where there is no such page."""
+    if not file.is_file():
+        return None
+    return set(re.findall(r"""\b(?:id|name)=["']([^"']+)["']""", file.read_text(errors="replace")))
+
+
+def test_internal_links_lead_somewhere(page):
+    links = set(page.eval_on_selector_all("a[href]", "all => all.map(e => e.href)"))
+    parts = {link: urlsplit(link) for link in links if link.startswith("file:")}
+    assert len(parts) > 10
+    missing = []
+    for link, part in parts.items():
+        there, anchor = anchors(Path(unquote(part.path))), unquote(part.fragment)
+        if there is None or (anchor and anchor not in there):
+            missing.append(link)
     assert missing == []
 
 
@@ -107,9 +118,8 @@ def shown(handle):
     )
 
 
-@pytest.mark.parametrize("name", WITH_SLIDERS)
-def test_every_slider_moves_its_frames_by_keyboard(visit, name):
-    page = visit(name)
+@of_chapters
+def test_every_slider_moves_its_frames_by_keyboard(page):
     handles = page.locator(HANDLES)
     assert handles.count() > 0
     unmoved = []
@@ -130,9 +140,8 @@ def test_every_slider_moves_its_frames_by_keyboard(visit, name):
     assert page.troubles == []
 
 
-@pytest.mark.parametrize("name", [name for name in PAGES if name.startswith("notebooks/")])
-def test_outputs_are_drawn_and_set_not_written_out(visit, name):
-    page = visit(name)
+@of_chapters
+def test_outputs_are_drawn_and_set_not_written_out(page):
     assert page.locator(".cell_output img.frame").count() > 3
     texts = page.eval_on_selector_all(".cell_output", "all => all.map(e => e.innerText)")
     raw = [text[:80] for text in texts if re.search(r"<Figure|<matplotlib|\|\s*:?-{3,}|<IPython|object at 0x", text)]
@@ -141,9 +150,9 @@ def test_outputs_are_drawn_and_set_not_written_out(visit, name):
     assert page.eval_on_selector_all(".cell_output img.frame", short) == []
 
 
-@pytest.mark.parametrize("name", [name for name in PAGES if name.startswith("notebooks/")])
-def test_code_fits_its_column_on_a_wide_screen(visit, name):
-    page = visit(name, width=1400)
+@of_chapters
+def test_code_fits_its_column_on_a_wide_screen(page, width):
+    width(1400)
     wide = (
         "all => all.filter(e => e.offsetParent && e.scrollWidth > e.clientWidth + 1).map(e => e.innerText.slice(0, 60))"
     )
@@ -151,27 +160,28 @@ def test_code_fits_its_column_on_a_wide_screen(visit, name):
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
-@pytest.mark.parametrize("name", PAGES)
-def test_axe_finds_no_serious_violation(visit, name, scheme):
-    page = visit(name, scheme=scheme)
+def test_axe_finds_no_serious_violation(page, scheme):
+    page.emulate_media(color_scheme=scheme)
+    page.wait_for_function(f"document.documentElement.dataset.theme == '{scheme}'")
+    page.wait_for_function("document.getAnimations().every(a => a.playState != 'running')")  # colours on their way
     page.evaluate(AXE.read_text())
-    found = page.evaluate("axe.run(document, {resultTypes: ['violations']})")["violations"]
+    # axe would ask for the style sheets once more, which a page may not where it is opened from a file.
+    found = page.evaluate("axe.run(document, {resultTypes: ['violations'], preload: false})")["violations"]
     serious = [
         f"{v['id']}: {n['html'][:200]}" for v in found if v["impact"] in ("serious", "critical") for n in v["nodes"]
     ]
     assert serious == []
 
 
-@pytest.mark.parametrize("name", PAGES)
-def test_page_fits_a_phone(visit, name):
-    page = visit(name, width=390)
+def test_page_fits_a_phone(page, width):
+    width(390)
     assert page.evaluate("document.documentElement.scrollWidth") <= 390
     wide = "all => all.filter(e => e.offsetParent && e.getBoundingClientRect().right > 391).map(e => e.alt)"
     assert page.eval_on_selector_all(".jupyter-widgets img", wide) == []
 
 
-def test_a_film_plays_to_its_end_without_a_kernel(visit):
-    page = visit("notebooks/02_class_treatment")
+@pytest.mark.parametrize("page", ["notebooks/02_class_treatment"], indirect=True, scope="module")
+def test_a_film_plays_to_its_end_without_a_kernel(page):
     film = page.locator(".film").first
     handle = film.locator("[role=slider]")
     handle.focus()
@@ -191,8 +201,8 @@ def test_a_film_plays_to_its_end_without_a_kernel(visit):
     assert page.troubles == []
 
 
-def test_report_is_filtered_and_sorted_in_the_page(visit):
-    page = visit("book/replication-report")
+@pytest.mark.parametrize("page", ["book/replication-report"], indirect=True, scope="module")
+def test_report_is_filtered_and_sorted_in_the_page(page):
     rows = page.locator(".report tbody tr")
     everything = rows.count()
     assert everything > 10
