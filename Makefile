@@ -2,6 +2,8 @@
 PRESET ?= quick
 PYTHON3 ?= python3
 VENV ?= .venv
+# The processes that run the tests side by side, each on one core.
+WORKERS ?= 2
 PY := $(VENV)/bin/python
 NPM := $(shell command -v npm)
 
@@ -20,7 +22,7 @@ test: book
 	$(PY) -m ruff check .
 	$(PY) -m ruff format --check .
 	$(PY) -m mypy
-	$(PY) -m pytest
+	OMP_NUM_THREADS=1 $(PY) -m pytest -n $(WORKERS) --dist loadfile
 
 # copies of the chapters in JupyterLab, where the sliders compute live; edits stay in book/_build/lab
 lab: env

@@ -35,7 +35,8 @@ def prepared(notebook: Any) -> Any:
     """A chapter as it is to lie before a reader: what the page folds is folded, the cells remembered."""
     for cell in notebook.cells:
         cell.source = cell.source.replace(*WORKS)
-        if FOLDED & set(cell.metadata.get("tags", [])):
+        tags = set(cell.metadata.get("tags", []))
+        if tags & FOLDED and "parameters" not in tags:
             cell.metadata["jupyter"] = {"source_hidden": True}
     notebook.metadata[COPIED] = cells(notebook)
     return notebook

@@ -14,6 +14,7 @@ def root(tmp_path):
     root = write_project(tmp_path / "project")
     path = root / "notebooks/prose.ipynb"
     chapter = nbformat.read(path, as_version=4)
+    chapter.cells[0].metadata["tags"] = ["parameters", "hide-input"]  # which a reader of the lab wants to change
     chapter.cells[1].metadata["tags"] = ["hide-input"]
     nbformat.write(chapter, path)
     assert list(lab.follow(root)) == []

@@ -1,24 +1,27 @@
-"""The notebooks as they lie in git: their stored outputs, their parameters, and what nbval makes of both."""
+"""The notebooks as they lie in git: their parameters, and their stored outputs against those of executed chapters."""
 
 import ast
-import os
 import re
-import shutil
 import subprocess
 import sys
+from functools import cache
 from pathlib import Path
 
 import execute
+import grids
 import make
 import nbformat
 import pytest
 import yaml
+from jupyter_client.manager import start_new_kernel
+from nbval.plugin import IPyNbCell, IPyNbFile, coalesce_streams
+from papermill.translators import PythonTranslator
 
 ROOT = Path(__file__).parents[2]
 PRESETS = ("full", "paper")
 NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
 
-pytestmark = pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
+of_chapters = pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem, scope="module")
 
 
 def code_cells(path, tag=None):
@@ -33,15 +36,7 @@ def defaults(path):
     return {node.target.id: ast.literal_eval(node.value) for node in ast.parse(cell.source).body}
 
 
-def nbval(folder, path):
-    """Run nbval on a notebook, from `folder`."""
-    command = [sys.executable, "-m", "pytest", "--nbval-lax", "--nbval-current-env", "-p", "no:cacheprovider"]
-    command += ["-o", "addopts=", "-W", "ignore", "-q", str(path)]
-    path = os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH")]))
-    environment = {**os.environ, "PYTHONPATH": path}
-    return subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, timeout=900)
-
-
+@of_chapters
 def test_outputs_are_those_of_checked_cells_alone(path):
     checked = code_cells(path, make.CHECKED)
     assert checked, "no cell is checked"
@@ -53,6 +48,7 @@ def test_outputs_are_those_of_checked_cells_alone(path):
         assert not set(cell.metadata) & set(execute.VOLATILE), f"run make outputs: {first}"
 
 
+@of_chapters
 def test_metadata_names_the_kernel_and_nothing_else(path):
     metadata = nbformat.read(path, as_version=4).metadata
     assert metadata.kernelspec.name == "python3"
@@ -60,17 +56,20 @@ def test_metadata_names_the_kernel_and_nothing_else(path):
     assert set(metadata) == {"kernelspec", "language_info"}
 
 
+@of_chapters
 def test_no_class_is_defined(path):
     trees = [ast.parse(re.sub(r"^[%!].*", "", c.source, flags=re.M)) for c in code_cells(path)]
     assert [node.name for tree in trees for node in ast.walk(tree) if isinstance(node, ast.ClassDef)] == []
 
 
+@of_chapters
 def test_every_parameter_has_a_type_and_a_comment(path):
     (cell,) = code_cells(path, "parameters")
     bare = [line for line in cell.source.splitlines() if not re.fullmatch(r"\w+: \w+ = .+  # \w.+", line)]
     assert bare == []
 
 
+@of_chapters
 def test_presets_agree_with_the_declared_parameters(path):
     declared = {name: type(value) for name, value in defaults(path).items()}
     for preset in PRESETS:
@@ -85,6 +84,7 @@ QUOTED = re.compile(
 NUMBER = re.compile(r"(?<![\w.])[−-]?(?:\d+\.\d+|\d[\d\u202f\u00a0]*(?:\.\d+)? ?%)")
 
 
+@of_chapters
 def test_prose_states_no_result_of_its_own(path):
     """A result in Markdown would stay when the results change: it has to come from code, or be the study's figure."""
     reported = "".join(file.read_text() for file in (ROOT / "helpers/evidence/claims").glob("*.yaml"))
@@ -98,50 +98,104 @@ def test_prose_states_no_result_of_its_own(path):
     assert typed == []
 
 
+@pytest.fixture(scope="module")
+def refusal(path):
+    """A function that runs a chapter's first cells, with one parameter set, and returns the error of the last of them.
+
+    All parameters are tried in one kernel, so that PyTorch is loaded once.
+    """
+    tags = [cell.metadata.get("tags", []) for cell in code_cells(path)]
+    declaring = next(k for k, of_cell in enumerate(tags) if "parameters" in of_cell)
+    *before, checking = [cell.source for cell in code_cells(path)[: declaring + 2]]
+    manager, client = start_new_kernel(cwd=path.parent, env=execute.environment(ROOT))
+
+    def run(source):
+        reply = client.execute_interactive(source, timeout=120, output_hook=lambda message: None)["content"]
+        return f"{reply['ename']}: {reply['evalue']}" if reply["status"] == "error" else None
+
+    def refusal(name, value):
+        injected = PythonTranslator.codify({name: value}, "Parameters")
+        for source in ("%reset -f", "%reset -f in", *before, injected):
+            assert run(source) is None
+        return run(checking)
+
+    yield refusal
+    client.stop_channels()
+    manager.shutdown_kernel()
+
+
+@of_chapters
 @pytest.mark.parametrize(
     ("name", "value"),
     [("entanglments", [2]), ("learning_rate", "1e-3"), ("entanglements", [-1]), ("n_networks", 0), ("save_results", 2)],
 )
-def test_nonsense_is_refused_at_once_in_a_sentence(path, tmp_path, monkeypatch, name, value):
+def test_nonsense_is_refused_at_once_in_a_sentence(path, refusal, name, value):
     misspelt = name == "entanglments"
     if not misspelt and name not in defaults(path):
         pytest.skip(f"this chapter has no parameter {name}")
-    monkeypatch.setenv("PYTHONPATH", execute.environment(ROOT)["PYTHONPATH"])
-    with pytest.raises(execute.BuildError) as caught:
-        execute.run_notebook(ROOT, path.stem, {name: value}, tmp_path / "refused.ipynb", limit=120)
-    text = str(caught.value)
-    cells = nbformat.read(path, as_version=4).cells
-    declaring = next(k for k, c in enumerate(cells, start=1) if "parameters" in c.metadata.get("tags", []))
-    assert f"failed in cell {declaring + 1}," in text
-    sentence = text.splitlines()[-1]
-    assert re.match(r"(Type|Value|Name)Error: .*\b" + name, sentence), sentence
+    sentence = refusal(name, value)
+    assert re.match(r"(Type|Value|Name)Error: .*\b" + name, sentence or "nothing was refused"), sentence
 
 
-def test_nbval_finds_the_stored_text_again(path):
-    run = nbval(ROOT / "notebooks", path)
-    assert run.returncode == 0, run.stdout[-4000:]
+@of_chapters
+def test_what_the_notebook_declares_is_not_refused(path, refusal):
+    assert refusal("save_results", False) is None
 
 
-def test_nbval_notices_a_planted_change(path, tmp_path):
-    shutil.copytree(ROOT / "results", tmp_path / "results")
-    shutil.copytree(ROOT / "notebooks", tmp_path / "notebooks")
+@cache
+def page(path):
+    """The chapter as `make book` has executed it, or executes it now."""
+    (chapter,) = make.execute_chapters(ROOT, grids.QUICK, [path.stem])
+    return chapter.notebook
+
+
+def differences(session, path, executed):
+    """What nbval finds to differ between the stored outputs of the checked cells and those of an executed notebook."""
+    stored, now = (code_cells(file, make.CHECKED) for file in (path, executed))
+    assert [cell.source for cell in stored] == [cell.source for cell in now]
+    file = IPyNbFile.from_parent(session, path=path)
+    for number, (kept, made) in enumerate(zip(stored, now, strict=True)):
+        cell = IPyNbCell.from_parent(file, name=str(number), cell_num=number, cell=kept, options={})
+        if not cell.compare_outputs(coalesce_streams(made.outputs), coalesce_streams(kept.outputs)):
+            yield "\n".join(cell.comparison_traceback)
+
+
+def plant(cell):
+    """Change the last letter or digit of a cell's first output."""
+    (output, *_) = cell.outputs
+    holder, key = (output, "text") if output.output_type == "stream" else (output.data, "text/plain")
+    before = holder[key]
+    holder[key] = re.sub(r"\w(?=\W*$)", lambda last: "8" if last[0] != "8" else "9", before)
+    assert holder[key] != before
+
+
+@of_chapters
+def test_executed_chapter_says_what_is_stored(path, request):
+    assert list(differences(request.session, path, page(path))) == []
+
+
+@of_chapters
+def test_planted_change_is_noticed(path, request, tmp_path):
     notebook = nbformat.read(path, as_version=4)
-    checked = next(k for k, c in enumerate(notebook.cells) if make.CHECKED in c.metadata.get("tags", []))
-    # The rest of the chapter takes its time and can say nothing about this cell.
-    notebook.cells = notebook.cells[: checked + 1]
-    output = notebook.cells[-1].outputs[0]
-    change = {"stream": "text"}.get(output.output_type)
-    stored = output[change] if change else output.data["text/plain"]
-    planted = re.sub(r"\w(?=\W*$)", lambda last: "8" if last[0] != "8" else "9", stored)
-    assert planted != stored
-    if change:
-        output[change] = planted
-    else:
-        output.data["text/plain"] = planted
-    copy = tmp_path / "notebooks" / path.name
+    plant([cell for cell in notebook.cells if make.CHECKED in cell.metadata.get("tags", [])][-1])
+    copy = tmp_path / path.name
     nbformat.write(notebook, copy)
-    run = nbval(copy.parent, copy)
-    number = sum(c.cell_type == "code" for c in notebook.cells) - 1
-    assert run.returncode == 1, run.stdout[-4000:]
-    failed = re.findall(r"^FAILED .*::(?:ipynb::)?Cell (\d+)", run.stdout, flags=re.M)
-    assert failed == [str(number)], run.stdout[-4000:]
+    assert len(list(differences(request.session, copy, page(path)))) == 1
+
+
+def test_nbval_itself_notices_a_planted_change(tmp_path):
+    cells = [nbformat.v4.new_code_cell(source, execution_count=1) for source in ("n = 21", "print(2 * n)", "print(n)")]
+    for cell, text in zip(cells[1:], ("42\n", "21\n"), strict=True):
+        cell.metadata["tags"] = [make.CHECKED]
+        cell.outputs = [nbformat.v4.new_output("stream", text=text)]
+    notebook = nbformat.v4.new_notebook(cells=cells)
+    command = [sys.executable, "-m", "pytest", "--nbval-lax", "--nbval-current-env", "-p", "no:cacheprovider"]
+    command += ["-c", str(ROOT / "pyproject.toml"), "--rootdir", str(tmp_path), str(tmp_path / "small.ipynb")]
+    failed = []
+    for change in (lambda cell: None, plant):
+        change(cells[1])
+        nbformat.write(notebook, tmp_path / "small.ipynb")
+        run = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=120)
+        failed.append(re.findall(r"^FAILED .*::(?:ipynb::)?Cell (\d+)", run.stdout, flags=re.M))
+        assert "3 passed" in run.stdout or "1 failed, 2 passed" in run.stdout, run.stdout
+    assert failed == [[], ["1"]]
