@@ -11,11 +11,16 @@ def suspicion(probabilities: Tensor, y: Tensor) -> Tensor:
 
     Args:
         probabilities: out of sample, ``[n_points, n_classes]``.
-        y: the labels, ``[n_points]``.
+        y: the labels, ``[n_points]``, int64.
+
+    Raises:
+        ValueError: there is not one label for each point.
 
     References:
         Northcutt et al. (2021), the margin of confident learning.
     """
+    if y.shape != probabilities.shape[:1]:
+        raise ValueError(f"y must have shape {list(probabilities.shape[:1])}, got {list(y.shape)}.")
     given = probabilities.gather(1, y[:, None])[:, 0]
     others = probabilities.scatter(1, y[:, None], -torch.inf)
     return others.amax(dim=1) - given

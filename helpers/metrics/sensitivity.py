@@ -55,7 +55,7 @@ def sensitivity(
         y: classes, ``[n_networks, n_points]`` or ``[n_points]``.
         fractions: ascending.
         layer: the hidden layer that is constrained, from 0; −1 is the last one.
-        scope: see `value_span`.
+        scope: what the range is taken over, ``"layer"``, ``"unit"`` or ``"both"``, as `value_span` takes it.
 
     Raises:
         ValueError: the shapes do not fit, y holds other than classes, or there is no such layer or scope.
@@ -173,7 +173,7 @@ def constrained_accuracy(
         y: classes, ``[n_networks, n_points]`` or ``[n_points]``.
         constraints: at least one.
         layer: the hidden layer that is constrained, from 0; −1 is the last one.
-        scope: see `value_span`.
+        scope: what the range is taken over, ``"layer"``, ``"unit"`` or ``"both"``, as `value_span` takes it.
 
     Raises:
         ValueError: the shapes do not fit, y holds other than classes, or there is no such layer or scope.

@@ -1,4 +1,4 @@
-"""Measures of trained networks: accuracy, weight matrices, and how much a layer stretches volume."""
+"""Measures of weight matrices, from their singular values and their eigenvalues."""
 
 from __future__ import annotations
 

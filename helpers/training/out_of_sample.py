@@ -59,8 +59,8 @@ def out_of_sample(
         seeds: of the folds and the batch orders, one for each network.
         data: for each network.
         training: the protocol.
-        n_folds: see `folds`.
-        **options: see `train`.
+        n_folds: at least 2.
+        **options: of `train`, e.g. ``progress``.
 
     Returns:
         Class probabilities for each network, ``[n_points, n_classes]``.

@@ -43,12 +43,15 @@ class Objective(Protocol):
         """Write the derivative of the objective into ``gradient`` and return its value, as `differentiate` does.
 
         Args:
-            ensemble: see `differentiate`.
-            gradient: see `differentiate`.
-            x: see `differentiate`.
-            y: see `differentiate`.
-            loss: see `differentiate`.
+            ensemble: the networks.
+            gradient: an ensemble of the same shape, whose parameters are overwritten.
+            x: a batch for each member, ``[n_networks, n_points, n_in]``.
+            y: its targets.
+            loss: the protocol's.
             moment: where in its training the step is.
+
+        Returns:
+            The value of each member, ``[n_networks]``.
         """
 
 

@@ -1,11 +1,9 @@
-"""Every point is judged by a network that has not seen it, and wrong labels come out on top."""
+"""Wrong labels come out on top."""
 
-import importlib
 import math
 
 import pytest
 import torch
-from torch import nn
 
 from helpers.datasets.corruption import LabelNoise
 from helpers.datasets.dataset import Dataset
@@ -14,8 +12,6 @@ from helpers.models.sequential import perceptron
 from helpers.seeding import torch_stream
 from helpers.training.out_of_sample import out_of_sample
 from helpers.training.protocol import Training
-
-module = importlib.import_module("helpers.training.out_of_sample")
 
 
 def blobs(n=120, seed=0):
@@ -31,42 +27,6 @@ def networks(n):
 TRAINING = Training(epochs=30, batch_size=10, learning_rate=0.01)
 
 
-def test_no_point_is_predicted_by_a_network_that_has_seen_it(monkeypatch):
-    data, seen, asked = blobs(), [], []
-    original = module.train
-
-    def spy(copies, x, *arguments, **options):
-        seen.extend({row.numpy().tobytes() for row in part} for part in x)
-        return original(copies, x, *arguments, **options)
-
-    def ask(network, x):
-        asked.append({row.numpy().tobytes() for row in x})
-        return torch.zeros(len(x), 3)
-
-    monkeypatch.setattr(module, "train", spy)
-    monkeypatch.setattr(module, "evaluate", ask)
-    out_of_sample(networks(2), [0, 1], [data, data], Training(epochs=1), n_folds=4)
-    assert len(seen) == len(asked) == 8
-    for trained_on, judged in zip(seen, asked, strict=True):
-        assert not trained_on & judged
-        assert len(trained_on) + len(judged) == len(data)
-    for one in (asked[:4], asked[4:]):
-        assert len(set().union(*one)) == len(data)
-    assert asked[:4] != asked[4:], "the folds come from the seed"
-
-
-def test_folds_keep_the_shares_of_the_labels(monkeypatch):
-    parts = []
-
-    def spy(copies, x, y, training, **options):
-        parts.extend(y)
-        return type("T", (), {"final": copies})
-
-    monkeypatch.setattr(module, "train", spy)
-    out_of_sample(networks(1), [0], [blobs(90)], TRAINING, n_folds=3)
-    assert [y.bincount().tolist() for y in parts] == [[20, 20, 20]] * 3
-
-
 def test_wrong_labels_are_found():
     data = blobs(300)
     dirty = LabelNoise(0.1)(data)
@@ -79,17 +39,15 @@ def test_wrong_labels_are_found():
     assert share_found(noise, dirty.rows) < 0.4
 
 
-def test_a_member_does_not_depend_on_its_neighbours():
-    sets = [blobs(60, seed) for seed in range(3)]
-    together = out_of_sample(networks(3), [0, 1, 2], sets, Training(epochs=2))
-    for k in range(3):
-        (alone,) = out_of_sample([networks(3)[k]], [k], [sets[k]], Training(epochs=2))
-        assert torch.equal(alone, together[k])
-
-
 def test_suspicion_by_hand():
     probabilities = torch.tensor([[0.7, 0.2, 0.1], [0.7, 0.2, 0.1], [0.1, 0.1, 0.8]])
     torch.testing.assert_close(suspicion(probabilities, torch.tensor([0, 1, 2])), torch.tensor([-0.5, 0.5, -0.7]))
+
+
+def test_suspicion_needs_a_label_for_each_point():
+    for y in (torch.zeros(1).long(), torch.zeros(3, 1).long()):  # one alone would be everyone's
+        with pytest.raises(ValueError, match=r"y must have shape \[3\], got"):
+            suspicion(torch.full((3, 2), 0.5), y)
 
 
 def test_share_found_by_hand():
@@ -97,28 +55,6 @@ def test_share_found_by_hand():
     assert share_found(scores, torch.tensor([True, False, True, False])) == 0.5
     assert share_found(scores, torch.tensor([True, True, False, False])) == 1
     assert math.isnan(share_found(scores, torch.zeros(4, dtype=torch.bool)))
-
-
-@pytest.mark.parametrize(
-    ("change", "words"),
-    [
-        ({"n_folds": 1}, "n_folds must be"),
-        ({"n_folds": 21}, "n_folds must be at most the number of points of each label, 20, got 21"),
-        ({"networks": []}, "networks, seeds and data must have one entry for each"),
-        ({"seeds": [0, 1]}, "got 1, 2 and 1"),
-    ],
-)
-def test_wrong_arguments(change, words):
-    given = {"networks": networks(1), "seeds": [0], "data": [blobs(60)], "training": TRAINING} | change
-    with pytest.raises(ValueError, match=words):
-        out_of_sample(**given)
-
-
-def test_networks_given_are_not_changed():
-    (network,) = networks(1)
-    before = nn.utils.parameters_to_vector(network.parameters()).clone()
-    out_of_sample([network], [0], [blobs(30)], Training(epochs=1), n_folds=2)
-    assert torch.equal(nn.utils.parameters_to_vector(network.parameters()), before)
 
 
 def test_suspicion_ranks_as_a_label_issue_library_does():

@@ -5,7 +5,6 @@ import torch
 
 from helpers.models.activations import ACTIVATIONS
 from helpers.models.ensemble import Ensemble
-from helpers.models.heads import with_one_logit
 
 MIXED = [*ACTIVATIONS, "relu", "relu", "prelu", "tanh"]
 
@@ -372,15 +371,3 @@ def test_the_sign_of_one_output_tells_two_classes():
     assert ensemble.own(torch.zeros(2, 3), torch.tensor([0, 1]))[1].tolist() == [[0, 1]]
     with pytest.raises(ValueError, match="y must hold classes from 0 to 1, got 0 to 2"):
         ensemble.own(torch.zeros(2, 3), torch.tensor([0, 2]))
-
-
-def test_one_logit_says_what_two_say():
-    two = Ensemble([2, 4, 2], ["tanh", "prelu"], [1, 2])
-    one = with_one_logit(two)
-    x = torch.randn(50, 2, generator=torch.Generator().manual_seed(0)) * 5
-    assert (one.layer_sizes, one.activations, one.seeds) == ((2, 4, 1), two.activations, two.seeds)
-    torch.testing.assert_close(one(x)[..., 0].sigmoid(), two(x).softmax(dim=2)[..., 1])
-    assert one.flatten().shape == (2, 2 * 4 + 4 + 4 + 1 + 1)
-    torch.testing.assert_close(one.with_parameters(one.flatten())(x), one(x))
-    with pytest.raises(ValueError, match="ensemble must have two linear outputs to turn them into one, got 1 linear"):
-        with_one_logit(one)

@@ -205,33 +205,6 @@ def test_history_names_its_snapshots():
         history.at(1)
 
 
-@pytest.mark.parametrize(
-    ("change", "error"),
-    [
-        ({"epochs": -1}, ValueError),
-        ({"epochs": 2.0}, TypeError),
-        ({"batch_size": 0}, ValueError),
-        ({"batch_size": "50"}, TypeError),
-        ({"learning_rate": 0}, ValueError),
-        ({"learning_rate": "1e-3"}, TypeError),
-        ({"learning_rate": None}, TypeError),
-        ({"optimiser": "lbfgs"}, ValueError),
-        ({"momentum": -0.1}, ValueError),
-        ({"momentum": 1.1}, ValueError),
-        ({"weight_decay": -1.0}, ValueError),
-        ({"loss": "hinge"}, ValueError),
-        ({"rate_factor": 0.0}, ValueError),
-        ({"rate_factor": 1.5}, ValueError),
-        ({"rate_every": 0}, ValueError),
-        ({"rate_every": 1.5}, TypeError),
-    ],
-)
-def test_wrong_protocols(change, error):
-    (name,) = change
-    with pytest.raises(error, match=f"^{name} must be"):
-        Training(**change)
-
-
 @pytest.mark.parametrize("snapshots", [[3], [-1], [0, 5]])
 def test_snapshots_outside_the_run(snapshots):
     x, y = blobs(10, 0)
@@ -646,12 +619,6 @@ def test_trained_networks_are_as_good_as_those_of_the_plain_loop(compiled):
         interval = paired_interval(np.asarray(found), np.asarray(expected))
         assert interval.low <= 0 <= interval.high
         assert interval.high - interval.low < 0.05
-
-
-def test_learning_rates_as_an_array():
-    assert Training(learning_rate=np.asarray([0.5, 0.25])).rates(2) == [0.5, 0.25]
-    assert Training(learning_rate=torch.tensor([0.5, 0.25])).rates(2) == [0.5, 0.25]
-    assert Training(learning_rate=np.float64(0.5)).rates(2) == [0.5, 0.5]
 
 
 @pytest.mark.parametrize("name", ["compiled", "progress", "memory_gib"])
