@@ -7,7 +7,6 @@ from typing import Any
 
 import numpy as np
 import torch
-from sklearn.model_selection import StratifiedKFold
 from torch import Tensor, nn
 
 from helpers.checks import Integer
@@ -32,6 +31,8 @@ def folds(data: Dataset, seed: int, n_folds: int) -> list[Tensor]:
     Raises:
         ValueError: a label has fewer points than there are folds.
     """
+    from sklearn.model_selection import StratifiedKFold  # not above: seconds that whoever only trains can do without
+
     Integer(at_least=2)("n_folds", n_folds)
     if (fewest := int(torch.unique(data.y, return_counts=True)[1].min())) < n_folds:
         raise ValueError(f"n_folds must be at most the number of points of each label, {fewest}, got {n_folds}.")

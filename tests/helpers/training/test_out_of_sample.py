@@ -1,6 +1,8 @@
 """Every point is judged by a network that has not seen it."""
 
 import importlib
+import subprocess
+import sys
 
 import pytest
 import torch
@@ -92,3 +94,8 @@ def test_networks_given_are_not_changed():
     before = nn.utils.parameters_to_vector(network.parameters()).clone()
     out_of_sample([network], [0], [blobs(30)], Training(epochs=1), n_folds=2)
     assert torch.equal(nn.utils.parameters_to_vector(network.parameters()), before)
+
+
+def test_only_folds_need_scikit_learn():
+    code = "import sys, helpers.training; print({'sklearn'} & set(sys.modules))"
+    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout == "set()\n"
