@@ -17,12 +17,13 @@ env: $(VENV)/installed $(if $(NPM),book/node_modules/installed)
 book: env
 	$(PY) book/make.py book --preset $(PRESET)
 
-# all checks; the book is built first because the page tests open it in a browser
+# all checks; the book is built first because the page tests open it in a browser. A worker takes whole files, in their
+# order: those with the longest tests come first.
 test: book
 	$(PY) -m ruff check .
 	$(PY) -m ruff format --check .
 	$(PY) -m mypy
-	OMP_NUM_THREADS=1 $(PY) -m pytest -n $(WORKERS) --dist loadfile
+	OMP_NUM_THREADS=1 $(PY) -m pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder
 
 # copies of the chapters in JupyterLab, where the sliders compute live; edits stay in book/_build/lab
 lab: env

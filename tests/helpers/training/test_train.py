@@ -428,7 +428,7 @@ torch.save(history.final.flatten(), sys.argv[1] + ".done")
 def test_killed_process_is_taken_up_by_the_next(tmp_path):
     killed, whole = tmp_path / "killed.pt", tmp_path / "whole.pt"
     command = [sys.executable, "-c", KILLED]
-    process = subprocess.Popen([*command, str(killed), "3000"])
+    process = subprocess.Popen([*command, str(killed), "600"])
     deadline = time.monotonic() + 120
     while not killed.is_file() and process.poll() is None and time.monotonic() < deadline:
         time.sleep(0.01)
@@ -436,7 +436,7 @@ def test_killed_process_is_taken_up_by_the_next(tmp_path):
     assert process.wait() != 0, "it finished before it could be killed"
     assert killed.is_file()
     for path in (killed, whole):
-        subprocess.run([*command, str(path), "3000"], check=True, timeout=300)
+        subprocess.run([*command, str(path), "600"], check=True, timeout=300)
     assert not killed.exists()
     assert torch.equal(*(torch.load(f"{path}.done") for path in (killed, whole)))
 
