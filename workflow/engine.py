@@ -10,7 +10,6 @@ import fcntl
 import json
 import os
 import shutil
-import signal
 import subprocess
 import sys
 from collections.abc import Sequence
@@ -87,7 +86,6 @@ def snakemake(root: Path, plan_file: Path, *, cores: int, profile: Path | None, 
     variables = {**os.environ, "PYTHONPATH": path, **cache(root)}
     said: list[str] = []
     with subprocess.Popen(command, pass_fds=[hold], stderr=subprocess.PIPE, text=True, env=variables) as child:
-        before = signal.signal(signal.SIGTERM, lambda *_: child.terminate())  # it ends its jobs, a cluster's as well
         assert child.stderr is not None
         while child.poll() is None:
             try:
@@ -98,7 +96,6 @@ def snakemake(root: Path, plan_file: Path, *, cores: int, profile: Path | None, 
                 child.wait()
             except KeyboardInterrupt:  # Snakemake got it as well, and ends its jobs
                 continue
-        signal.signal(signal.SIGTERM, before)
     return "".join(said) if child.returncode else ""
 
 
@@ -128,10 +125,7 @@ def publish(root: Path, jobs: Sequence[Job]) -> list[Path]:
 
 def gather(root: Path, plan: Plan) -> list[Path]:
     """Gather what the jobs of a grid wrote, one data set for each kind of file; returns the files."""
-    from helpers.evidence import (
-        gathering,
-        results,
-    )  # not above: a second that a book which is up to date can do without
+    from helpers.evidence import gathering, results  # not above: a second that an up-to-date book can do without
 
     assert plan.grid is not None
     folders = [job.folder(root) / "results" for job in plan.jobs]
@@ -158,10 +152,8 @@ def gather(root: Path, plan: Plan) -> list[Path]:
     return written
 
 
-def run(
-    root: Path, plan: Plan, *, cores: int, profile: Path | None = None, dry_run: bool = False
-) -> dict[str, dict[str, Any]]:
-    """Run the jobs of a plan that are not finished; returns the records of those that were executed now, by name.
+def run(root: Path, plan: Plan, *, cores: int, profile: Path | None = None, dry_run: bool = False) -> set[str]:
+    """Run the jobs of a plan that are not finished; returns the names of those that were executed now.
 
     Raises:
         BuildError: jobs failed, or another run has them in work.
@@ -177,20 +169,17 @@ def run(
         waiting = unfinished(root, plan.jobs)
         print(f"{plan.title}: {len(plan.jobs)} jobs, of which {len(plan.jobs) - len(waiting)} are finished", flush=True)
         if not waiting:
-            return {}
+            return set()
         for job in waiting:  # what an earlier run said is no news of this one
             shutil.rmtree(job.failed(root), ignore_errors=True)
         plan_file = write_plan(root, plan, len(waiting), cores)
         complaint = snakemake(root, plan_file, cores=cores, profile=profile, dry_run=dry_run, hold=hold)
-    if dry_run and not complaint:
-        return {}
     if ALREADY in complaint:
         raise BuildError(f"{plan.title}: some of its jobs are being computed already, by {holders(lock)}.")
-    records = {job.name: stored(root, job) for job in waiting}
-    failed = [job for job in waiting if records[job.name] is None]
-    if failed:
-        raise BuildError(report(root, plan, failed, complaint))
-    return {name: record for name, record in records.items() if record}
+    left = [] if dry_run and not complaint else [job for job in waiting if stored(root, job) is None]
+    if left:
+        raise BuildError(report(root, plan, left, complaint))
+    return {job.name for job in waiting}
 
 
 def holders(lock: Path) -> str:

@@ -288,7 +288,7 @@ def test_two_runs_do_not_compute_the_same_job(project, monkeypatch):
             engine.run(project, plan(project), cores=1)
         # its other jobs are nobody's
         write_grid(project, {"notebook": "one", "grid": {"n": [3], "rate": [0.5]}})
-        assert set(engine.run(project, plan(project), cores=1)) == {first.name}
+        assert engine.run(project, plan(project), cores=1) == {first.name}
     assert jobs.stored(project, second) is None
 
 
@@ -339,6 +339,27 @@ def test_what_a_killed_process_started_ends_soon(tmp_path):
             return
         time.sleep(0.05)
     pytest.fail("it is still there")
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])
+def test_nothing_goes_on_once_the_engine_is_stopped(tmp_path, number):
+    root = write_project(tmp_path / "project")
+    sleep = (
+        "import os, time\nopen('pid.part', 'w').write(str(os.getpid()))\nos.rename('pid.part', 'pid')\ntime.sleep(600)"
+    )
+    write_notebook(root, 'n: int = 1\nsave_results: bool = False\nresults_folder: str = ""', sleep)
+    with (tmp_path / "said.txt").open("w") as log:
+        process = start(root, "--grid", write_grid(root, {"notebook": "one", "grid": {"n": [1]}}), stdout=log)
+    pid = root / "notebooks/pid"
+    while not pid.is_file():
+        assert process.poll() is None, (tmp_path / "said.txt").read_text()
+        time.sleep(0.05)
+    kernel = psutil.Process(int(pid.read_text()))
+    started = [kernel, *kernel.parents()[: kernel.parents().index(psutil.Process(process.pid))]]
+    process.send_signal(number)
+    process.wait()
+    alive = psutil.wait_procs(started, timeout=30)[1]
+    assert [p for p in alive if p.is_running() and p.status() != psutil.STATUS_ZOMBIE] == []
 
 
 def test_killed_at_ten_random_moments_it_resumes_and_gathers_the_same(project):
