@@ -11,7 +11,7 @@ from numpy.typing import ArrayLike
 from scipy import stats
 
 from helpers.checks import Integer
-from helpers.evidence.intervals import CONFIDENCE, N_RESAMPLES, Interval, bootstrap_interval
+from helpers.evidence.intervals import CONFIDENCE, N_RESAMPLES, Interval, bootstrap_interval, formatted
 from helpers.names import caption, display
 
 
@@ -190,6 +190,6 @@ def comparisons(values: xr.DataArray, reference: str, *, digits: int = 1) -> pd.
     table: dict[str, dict[str, str]] = {display(other): {} for other in others}
     for (other, entry), gap, p in zip(cells, gaps, holm(p_values), strict=True):
         words = "p < 0.001" if p < 0.001 else f"p = {p:.3f}"
-        cell = f"{bootstrap_interval(gap):.{digits}f}; g = {effect_size(gap):.1f}, {words}"
+        cell = f"{bootstrap_interval(gap):.{digits}f}; g = {formatted(effect_size(gap), '.1f')}, {words}"
         table[display(other)][caption(third, entry)] = cell
     return pd.DataFrame.from_dict(table, orient="index").rename_axis(f"less {display(reference)}")

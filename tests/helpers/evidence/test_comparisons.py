@@ -15,6 +15,7 @@ from helpers.evidence.comparisons import (
     probability_of_improvement,
     rank_correlation,
 )
+from helpers.evidence.intervals import formatted
 from helpers.names import caption, display
 
 QUICK = settings(max_examples=40, deadline=None, derandomize=True)
@@ -47,7 +48,7 @@ def test_cells_hold_difference_effect_and_corrected_p(values):
     for (name, eps), gap, p in zip(cells, gaps, p_values, strict=True):
         cell = table.loc[display(name), caption("epsilon", eps)]
         assert cell.startswith(f"{gap.mean():.2f}".replace("-", "−"))
-        assert f"g = {effect_size(gap):.1f}" in cell
+        assert f"g = {formatted(effect_size(gap), '.1f')}" in cell
         assert ("p < 0.001" if p < 0.001 else f"p = {p:.3f}") in cell
 
 
