@@ -149,7 +149,7 @@ def test_results_of_several_sweeps_are_merged_over_distances_and_widths():
     sweeps = spiral_sweeps({"distance": [4]}, entanglements=[3, 5], width=8, **options)
     sweeps += spiral_sweeps({"distance": [2]}, entanglements=[5], width=8, **options)
     small = spiral_sweeps({"distance": [4, 2]}, entanglements=[5], width=4, **options)
-    found = robustness_results(sweeps, small, epsilons=[1.0], noises=[0.5], n_points=5)
+    found = robustness_results(sweeps, small, epsilons=[1.0], noises=[0.5], n_points=5, boundaries_at=4)
     axes = {"distance": 2, "activation": 3, "entanglement": 2, "seed": 2}
     assert dict(found["robust_accuracy"].sizes) == {"attack": 6, "epsilon": 1, **axes}
     assert dict(found["tanh_ahead"].sizes) == {"attack": 6, **{n: k for n, k in axes.items() if n != "activation"}}
@@ -167,7 +167,9 @@ def test_results_of_several_sweeps_are_merged_over_distances_and_widths():
     xr.testing.assert_allclose(found["length_per_area"].sel(distance=4), lengths, check_dim_order=False)
     assert found["activation"].values.tolist() == three
     assert found["robust_accuracy"].sel(distance=4).notnull().all()  # of every activation
+    assert found["length_per_area"].sel(distance=2).isnull().all()
     assert found["robust_accuracy"].sel(distance=2, entanglement=3).isnull().all()
+    assert "clean_accuracy" not in found
     assert found["noise_accuracy"].sel(width=4, entanglement=3).isnull().all()
 
 
