@@ -17,6 +17,7 @@ from helpers.figures.drawings import (
 from helpers.figures.perturbation_constraints import draw_features, draw_values
 from helpers.figures.picture import Picture, new_figure
 from helpers.figures.plots import plot_dots, plot_lines
+from helpers.figures.robustness import plot_lost, plot_moved_digits
 from helpers.figures.styles import Style, class_colours, ordered_colours, style, styles
 
 __all__ = [
@@ -39,6 +40,8 @@ __all__ = [
     "plot_columns",
     "plot_dots",
     "plot_lines",
+    "plot_lost",
+    "plot_moved_digits",
     "plot_steps",
     "plot_suspects",
     "style",
