@@ -60,6 +60,9 @@ function mendTheme() {
   for (const summary of document.querySelectorAll('summary[aria-label="Toggle hidden content"]')) {
     summary.removeAttribute("aria-label"); // it hides the words that everyone else sees
   }
+  for (const summary of document.querySelectorAll(".bd-sidenav details > summary")) {
+    setAttribute(summary, "aria-label", `Pages below ${summary.parentElement.previousElementSibling.textContent.trim()}`);
+  }
   for (const entry of document.querySelectorAll('.citation-list[role="list"] > .citation')) {
     setAttribute(entry, "role", "listitem");
   }
