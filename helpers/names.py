@@ -50,7 +50,12 @@ def display(name: object) -> str:
 
 
 def caption(dimension: object, value: object) -> str:
-    """Return the name of one value of a dimension: a name's display name, L2 for a layer, ε = 0.5, entanglement 4."""
+    """Return the name of one value of a dimension: a name's display name, L2 for a layer, ε = 0.5, entanglement 4.
+
+    A side is that from which it is looked at: from below.
+    """
+    if dimension == "side":
+        return f"from {value}"
     if not isinstance(value, Real):
         return display(value)
     if dimension == "layer":

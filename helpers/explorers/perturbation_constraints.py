@@ -21,13 +21,15 @@ from helpers.models.ensemble import Ensemble
 from helpers.names import display
 
 N_DIGITS = 8
+# Close together where most hidden values are.
+PERCENTS = (0, 1, 2, 3, 5, 7, 10, 15, 20, 30, 40, 60, 80, 100)
 
 
 def constraint_explorer(
     networks: Mapping[str, Ensemble],
     data: Dataset,
     *,
-    percents: Sequence[float],
+    percents: Sequence[float] = PERCENTS,
     member: int = 0,
     sides: Sequence[Side] = CLAMPED_FROM,
 ) -> widgets.VBox:

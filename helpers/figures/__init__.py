@@ -14,7 +14,7 @@ from helpers.figures.drawings import (
     draw_regions,
     draw_spirals,
 )
-from helpers.figures.perturbation_constraints import draw_features, draw_values
+from helpers.figures.perturbation_constraints import plot_clamps, plot_digits, plot_features
 from helpers.figures.picture import Picture, new_figure
 from helpers.figures.plots import plot_dots, plot_lines
 from helpers.figures.robustness import plot_lost, plot_moved_digits
@@ -28,17 +28,18 @@ __all__ = [
     "draw_digit",
     "draw_digits",
     "draw_eigenvalues",
-    "draw_features",
     "draw_line",
     "draw_mapping",
     "draw_matrix",
     "draw_regions",
     "draw_spirals",
-    "draw_values",
     "new_figure",
     "ordered_colours",
+    "plot_clamps",
     "plot_columns",
+    "plot_digits",
     "plot_dots",
+    "plot_features",
     "plot_lines",
     "plot_lost",
     "plot_moved_digits",

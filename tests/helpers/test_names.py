@@ -37,6 +37,7 @@ def test_display(name, text):
     [
         ("activation", "relu", "ReLU"),
         ("layer", 2, "L2"),
+        ("side", "below", "from below"),
         ("entanglement", 5, "entanglement 5"),
         ("batch_size", 50.0, "batch size 50"),
         ("epsilon", 0.5, "ε = 0.5"),

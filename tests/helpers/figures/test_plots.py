@@ -133,7 +133,7 @@ def test_places_may_be_means_of_their_own():
         assert ax.get_xlabel() == "mass, %"
         for line in drawn(ax):
             np.testing.assert_allclose(line.get_ydata(), 1 - line.get_xdata() / 100)
-    assert "ReLU: below 0.5, above 0.5." in figure.description
+    assert "ReLU: from below 0.5, from above 0.5." in figure.description
 
 
 @pytest.mark.parametrize(
@@ -212,7 +212,7 @@ def test_dots_are_means_with_their_intervals_in_rows():
 def test_dots_stand_side_by_side_within_their_row():
     figure = plot_dots(values("head", "side", "layer"), "head", dots="side", panels="layer", label="x")
     assert [ax.get_title() for ax in figure.axes] == ["L1", "L2", "L4"]
-    assert legend(figure) == ["below", "above"]
+    assert legend(figure) == ["from below", "from above"]
     for panel in range(3):
         rows = [place[1] for place in places(figure, panel)]
         assert rows == pytest.approx([-0.2, 0.2, 0.8, 1.2])
