@@ -77,16 +77,27 @@ def table(
 def quoted(values: xr.DataArray, digits: int | str = 2, *, scale: float = 1.0, **where: Any) -> str:
     """Return a mean over seeds with its interval as text, ``mean [low, high]``, to stand in a sentence.
 
+    Of several labels, ``activation=["relu", "tanh"]``, the intervals are listed by their names: ``ReLU 4.2 [3.9, 4.5]
+    and tanh 2.1 [2.0, 2.2]``.
+
     Args:
         values: one measure.
         digits: after the point, or a format like ``.0%``.
         scale: what to multiply by, e.g. 100 for percent.
-        **where: the label of each of its dimensions but the seed.
+        **where: the label of each of its dimensions but the seed, or several labels of one of them.
 
     Raises:
         ValueError: a dimension is left over, or as `interval`.
         KeyError: there is no such label.
     """
+    several = [dim for dim, labels in where.items() if isinstance(labels, list | tuple)]
+    if several:
+        dim, rest = several[0], {name: label for name, label in where.items() if name != several[0]}
+        *texts, last = (
+            f"{caption(dim, label)} {quoted(values, digits, scale=scale, **{dim: label}, **rest)}"
+            for label in where[dim]
+        )
+        return f"{', '.join(texts)} and {last}" if texts else last
     return f"{interval(values.sel(where)).scaled(scale):{_spec(digits)}}"
 
 

@@ -85,8 +85,8 @@ def multivariate_sweep(
     *,
     activations: Sequence[str],
     seeds: Sequence[int],
-    treatments: Sequence[str],
     training: Training,
+    treatments: Sequence[str] | None = None,
     n_rows: int = 7000,
     batch_norm: bool = False,
 ) -> Sweep:
@@ -97,8 +97,9 @@ def multivariate_sweep(
     Args:
         activations: names from `helpers.models.activations`, none twice.
         seeds: at least one, none twice.
-        treatments: names from `TREATMENTS`, none twice.
         training: the protocol; the loss is the squared error whatever it says.
+        treatments: names from `TREATMENTS`, none twice; by default those that do not leak, or, with batch norm, what
+            the study is coded like: clean rows, and noise with one split and with two.
         n_rows: of the whole set; 5 in 7 are for training.
         batch_norm: whether batch norm stands before each ψ, as the study is coded.
 
@@ -109,6 +110,9 @@ def multivariate_sweep(
         TypeError: an argument has the wrong type.
         ValueError: an argument is outside its range.
     """
+    if treatments is None:
+        honest = [name for name, treatment in TREATMENTS.items() if not treatment.leaking]
+        treatments = ["clean", "noise", "noise, leaking"] if batch_norm else honest
     axes = {
         "dirt": ListOf(TREATMENT_NAME)("treatments", treatments),
         "activation": ListOf(ACTIVATION_NAME)("activations", activations),
@@ -132,8 +136,10 @@ def multivariate_sweep(
     return Sweep(axes, history, {"train": train_sets, "validation": validation})
 
 
+SATURATING = ("sigmoid", "tanh")
+PIECEWISE_LINEAR = ("relu", "leaky_relu", "prelu")
 # Those that Sigmoid and Tanh are compared with.
-OTHERS = ("relu", "leaky_relu", "prelu", "elu", "softsign")
+OTHERS = (*PIECEWISE_LINEAR, "elu", "softsign")
 
 
 def multivariate_results(sweep: Sweep) -> xr.Dataset:
@@ -186,6 +192,19 @@ def _errors(networks: Ensemble | Sequence[nn.Module], validation: Sequence[Datas
         return float((evaluate(networks[k], validation[k].x) - validation[k].y).square().mean())
 
     return torch.tensor(side_by_side(error, range(len(networks))), dtype=torch.float64)
+
+
+def saturation_gap(values: xr.DataArray) -> xr.DataArray:
+    """The mean over Sigmoid and Tanh less that over ReLU and its piecewise linear relatives, NaN without either.
+
+    Args:
+        values: a measure with dimension activation, of which those that are there count.
+    """
+    saturating, linear = (
+        values.sel(activation=[name for name in names if name in values["activation"]]).mean("activation")
+        for names in (SATURATING, PIECEWISE_LINEAR)
+    )
+    return saturating - linear
 
 
 def collect(

@@ -16,7 +16,7 @@ from helpers.checks import Choice, Integer, ListOf, Real
 from helpers.datasets.corruption import Dirty, LabelNoise
 from helpers.datasets.dataset import Dataset
 from helpers.datasets.digits import DigitTask
-from helpers.experiments.sweeps import Sweep
+from helpers.experiments.sweeps import Sweep, merged
 from helpers.metrics.label_errors import share_found, suspicion
 from helpers.models.activations import ACTIVATION_NAME
 from helpers.models.sequential import digit_network
@@ -51,8 +51,8 @@ def label_sweep(
     *,
     activations: Sequence[str],
     seeds: Sequence[int],
-    shares: Sequence[float],
     training: Training,
+    shares: Sequence[float] = (0.0, 0.1),
     heads: Sequence[LastLayerName] = tuple(LAST_LAYER),
     regularisation: RegularisationName = "none",
     kind: str = "symmetric",
@@ -65,14 +65,14 @@ def label_sweep(
         task: the pictures.
         activations: names from `helpers.models.activations`, none twice.
         seeds: at least one, none twice.
-        shares: of wrong labels in the training set, none twice.
         training: the protocol; loss, weight decay and the fall of the learning rate are the study's whatever it says.
+        shares: of wrong labels in the training set, none twice; by default the study's.
         heads: names from `LAST_LAYER`, none twice: with the last layer or without.
         regularisation: a name from `REGULARISATIONS`.
         kind: of the wrong labels, see `corruption.LabelNoise`.
 
     Returns:
-        Networks that were watched after each epoch, axes regularisation (of one entry), head, share, activation, seed;
+        Networks that were watched after each epoch, axes head, regularisation (of one entry), share, activation, seed;
         sets train, the same clean, and validation.
 
     Raises:
@@ -82,8 +82,8 @@ def label_sweep(
     Choice(REGULARISATIONS)("regularisation", regularisation)
     dropout, decay = REGULARISATIONS[regularisation]
     axes: dict[str, list[Any]] = {
-        "regularisation": [regularisation],
         "head": ListOf(Choice(LAST_LAYER))("heads", heads),
+        "regularisation": [regularisation],
         "share": ListOf(Real(at_least=0, at_most=1))("shares", shares),
         "activation": ListOf(ACTIVATION_NAME)("activations", activations),
         "seed": ListOf(SEED)("seeds", seeds),
@@ -99,7 +99,7 @@ def label_sweep(
     history = train(
         [
             digit_network(name, seed, size=task.size, dropout=dropout, last_layer=LAST_LAYER[head])
-            for _, head, _, name, seed in members
+            for head, _, _, name, seed in members
         ],
         [copy.data.x for copy in dirty],
         [copy.data.y for copy in dirty],
@@ -111,21 +111,56 @@ def label_sweep(
     return Sweep(axes, history, sets)
 
 
-def label_results(sweep: Sweep) -> xr.Dataset:
+def label_results(*sweeps: Sweep) -> xr.Dataset:
     """What networks make of right and of wrong labels while they train.
 
     Args:
-        sweep: from `label_sweep`.
+        *sweeps: one or several from `label_sweep`.
 
     Returns:
         With epoch, from 1, and the axes, what `watch` looks up, and ``loss``, the mean training loss; with the axes
-        ``best``, the accuracy of the best epoch.
+        ``best``, the accuracy of the best epoch. What no sweep has measured is NaN.
+
+    Raises:
+        ValueError: there are no sweeps.
     """
-    history = sweep.history
-    epochs = list(range(1, len(history.loss) + 1))
-    watched = {**history.observed, "loss": history.loss}
-    results = xr.Dataset({name: sweep.label(v.double(), "epoch", epoch=epochs) for name, v in watched.items()})
+    parts = []
+    for sweep in sweeps:
+        history = sweep.history
+        epochs = list(range(1, len(history.loss) + 1))
+        watched = {**history.observed, "loss": history.loss}
+        parts.append({name: sweep.label(v.double(), "epoch", epoch=epochs) for name, v in watched.items()})
+    results = merged(map(xr.Dataset, parts))
     return results.assign(best=results["accuracy"].max("epoch"))
+
+
+def label_gains(results: xr.Dataset, *, share: float = 0.1) -> xr.Dataset:
+    """What the last layer, stopping early and regularising bring, in shares of the pictures, paired by seed.
+
+    Args:
+        results: from `label_results`, with both heads and regularisations.
+        share: of wrong labels that the last three are judged by.
+
+    Returns:
+        With activation and seed ``last_layer``, best accuracy on clean labels gained by reaching it. Of networks that
+        reach it, on wrong labels, ``best_epoch``, accuracy gained by keeping that instead of the last; and for the last
+        one ``regularised``, accuracy gained by dropout and decay, and ``fewer_memorised``, wrong labels that are less
+        memorised then.
+
+    Raises:
+        KeyError: a head, a regularisation or the share is missing.
+    """
+    clean = results["best"].sel(regularisation="none", share=0.0, drop=True)
+    last = results.isel(epoch=-1, drop=True).sel(head="as written", share=share, drop=True)
+    plain, regularised = (last.sel(regularisation=name, drop=True) for name in REGULARISATIONS)
+    return xr.Dataset(
+        {
+            "last_layer": clean.sel(head="as written", drop=True) - clean.sel(head="as coded", drop=True),
+            "best_epoch": plain["best"] - plain["accuracy"],
+            "regularised": regularised["accuracy"] - plain["accuracy"],
+            "fewer_memorised": plain["memorised"] - regularised["memorised"],
+        }
+    )
 
 
 def watch(sets: Sequence[Dirty], validation: Sequence[Dataset]) -> Callable[[int, nn.Module], dict[str, float]]:

@@ -9,7 +9,7 @@ from matplotlib.axes import Axes
 from torch import Tensor
 
 from helpers.datasets.corruption import Dirty
-from helpers.datasets.multivariate import Construction
+from helpers.datasets.multivariate import ColumnFunction, Construction
 from helpers.figures.drawings import draw_digit
 from helpers.figures.picture import PAGE_WIDTH, Picture, new_figure
 from helpers.figures.styles import style
@@ -43,14 +43,14 @@ def plot_steps(toy: Construction) -> Picture:
     return figure
 
 
-def plot_columns(construction: Construction, dirty: Dirty, *, column_names: Sequence[str]) -> Picture:
+def plot_columns(construction: Construction, dirty: Dirty) -> Picture:
     """Plot what each column brings to y over what the network sees of it, clean rows and dirty ones.
 
     Args:
-        construction: columns of numbers and what they bring to y.
+        construction: columns of numbers and what they bring to y; a panel bears the name of its function's family.
         dirty: a dirty version of its data.
-        column_names: titles of the panels.
     """
+    names = [f.family if isinstance(f, ColumnFunction) else f"column {j}" for j, f in enumerate(construction.functions)]
     n_columns = construction.x.shape[1]
     width = min(n_columns, 5)
     figure, axes = new_figure(-(-n_columns // width), width, width=1.76 * width, height=1.8 * -(-n_columns // width))
@@ -60,7 +60,7 @@ def plot_columns(construction: Construction, dirty: Dirty, *, column_names: Sequ
         clean = construction.x[:, j], construction.shuffled[:, j], style("clean"), 1
         for label, (x, y, look, size) in {"clean": clean, "dirty": (moved, y_moved, style("noise"), 4)}.items():
             ax.scatter(x, y, s=size, c=look.colour, marker=look.marker, linewidths=0, label=label)
-        ax.set_title(column_names[j], fontsize=9)
+        ax.set_title(names[j], fontsize=9)
     for ax in axes[n_columns:]:
         ax.remove()
     handles, texts = axes[0].get_legend_handles_labels()
@@ -68,7 +68,7 @@ def plot_columns(construction: Construction, dirty: Dirty, *, column_names: Sequ
     share = float(dirty.rows.double().mean())
     figure.description = (
         f"What each of {n_columns} columns brings to y over its standardised x, as hidden functions "
-        f"{', '.join(column_names)}; {share:.0%} of the rows are moved sideways. Sines and cosines fill a band."
+        f"{', '.join(names)}; {share:.0%} of the rows are moved sideways. Sines and cosines fill a band."
     )
     return figure
 
@@ -89,24 +89,35 @@ def draw_digits(axes: Sequence[Axes], dirty: Dirty, rows: Tensor) -> str:
         title = f"{given}, truly {true}" if wrong else f"{given}"
         draw_digit(ax, dirty.data.x[row], title, colour=style("memorised").colour if wrong else "black")
     n_wrong = int(dirty.rows[rows].sum())
-    return f"the labels of {n_wrong} of the {len(rows)} most suspicious digits are wrong"
+    return f"the labels of {n_wrong} of {len(rows)} digits are wrong"
+
+
+def plot_digits(dirty: Dirty, rows: Tensor) -> Picture:
+    """Show digits with their labels, those whose label is wrong in colour and with the true class.
+
+    Args:
+        dirty: pictures and labels, with the record of what was changed.
+        rows: numbers of the pictures, in the order to show them in.
+    """
+    n, n_columns = len(rows), 10
+    figure, axes = new_figure(-(-n // n_columns), n_columns, width=PAGE_WIDTH, height=1.25 * -(-n // n_columns))
+    words = draw_digits(axes[:n], dirty, rows)
+    for ax in axes[n:]:
+        ax.remove()
+    figure.description = f"Pictures with their labels: {words}."
+    return figure
 
 
 def plot_suspects(dirty: Dirty, suspicious: Tensor, *, n: int = 20) -> Picture:
-    """Show the most suspicious digits, the most suspicious first.
+    """Show the most suspicious digits, the most suspicious first, as `plot_digits` does.
 
     Args:
         dirty: pictures and labels, with the record of what was changed.
         suspicious: of each picture, from `label_errors.suspicion`.
         n: how many.
     """
-    n_columns = 10
-    figure, axes = new_figure(-(-n // n_columns), n_columns, width=PAGE_WIDTH, height=1.25 * -(-n // n_columns))
-    rows = suspicious.argsort(descending=True, stable=True)[:n]
-    words = draw_digits(axes[:n], dirty, rows)
-    for ax in axes[n:]:
-        ax.remove()
-    figure.description = f"Pictures with their labels: {words}."
+    figure = plot_digits(dirty, suspicious.argsort(descending=True, stable=True)[:n])
+    figure.description = f"The most suspicious first. {figure.description}"
     return figure
 
 

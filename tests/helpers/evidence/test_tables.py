@@ -124,6 +124,9 @@ def test_a_sentence_quotes_what_the_table_holds():
     assert quoted(values, 1, scale=100, activation="relu", epsilon=1) == shown.loc["ReLU", "1"]
     share = share_interval(values.sel(activation="tanh", epsilon=2) > 0)
     assert quoted(values > 0, ".0%", activation="tanh", epsilon=2) == f"{share:.0%}"
+    both = [quoted(values, 1, activation=name, epsilon=1) for name in ("tanh", "relu")]
+    assert quoted(values, 1, activation=["tanh", "relu"], epsilon=1) == f"tanh {both[0]} and ReLU {both[1]}"
+    assert quoted(values, 1, activation=["relu"], epsilon=1) == f"ReLU {both[1]}"
     with pytest.raises(ValueError, match="values must have the dimension seed and no other"):
         quoted(values, activation="relu")
     with pytest.raises(KeyError):

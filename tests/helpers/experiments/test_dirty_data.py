@@ -15,6 +15,7 @@ from helpers.experiments.dirty_data import (
     collect,
     multivariate_results,
     multivariate_sweep,
+    saturation_gap,
     share_seen,
 )
 from helpers.training.protocol import Training
@@ -87,6 +88,22 @@ def test_many_networks_for_rows_are_those_of_each(monkeypatch):
     whole = multivariate_results(sweep)
     monkeypatch.setattr(dirt, "BLOCK", 4)
     np.testing.assert_allclose(multivariate_results(sweep)["mse"], whole["mse"], rtol=1e-6)
+
+
+def test_without_treatments_a_sweep_is_one_of_the_studys_readings():
+    options = {"activations": ["relu"], "seeds": [0], "training": SHORT, "n_rows": 70}
+    written, coded = (multivariate_sweep(batch_norm=flag, **options) for flag in (False, True))
+    assert written.axes["dirt"] == [name for name in TREATMENTS if name != "noise, leaking"]
+    assert coded.axes["dirt"] == ["clean", "noise", "noise, leaking"]
+
+
+def test_the_gap_is_between_the_activations_that_are_there():
+    names = ["relu", "prelu", "elu", "tanh"]
+    values = xr.DataArray(
+        [[1.0, 2.0], [3.0, 4.0], [9.0, 9.0], [7.0, 7.0]], {"activation": names}, ("activation", "seed")
+    )
+    assert saturation_gap(values).values.tolist() == [5, 4]
+    assert bool(saturation_gap(values.sel(activation=["elu", "tanh"])).isnull().all())
 
 
 def test_excess_needs_clean_rows():

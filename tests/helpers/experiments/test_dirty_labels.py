@@ -10,13 +10,13 @@ from helpers.datasets.digits import DigitTask
 from helpers.experiments import dirty_labels
 from helpers.experiments.dirty_labels import (
     REGULARISATIONS,
+    label_gains,
     label_results,
     label_sweep,
     suspect_results,
     suspect_sweep,
     suspects,
 )
-from helpers.experiments.sweeps import merged
 from helpers.metrics.label_errors import share_found, suspicion
 from helpers.models.sequential import digit_network
 from helpers.training.out_of_sample import out_of_sample
@@ -61,8 +61,8 @@ def test_dirty_labels_never_reach_the_validation_set(monkeypatch):
 def test_labels_are_reported_as_the_networks_have_them():
     options = {"activations": ["elu", "tanh"], "seeds": [1, 2], "shares": [0.0, 0.3], "training": SHORT}
     sweeps = [label_sweep(TASK, regularisation=name, **options) for name in REGULARISATIONS]
-    assert list(sweeps[0].axes) == ["regularisation", "head", "share", "activation", "seed"]
-    found = merged(label_results(sweep) for sweep in sweeps)
+    assert list(sweeps[0].axes) == ["head", "regularisation", "share", "activation", "seed"]
+    found = label_results(*sweeps)
     expected = {"epoch": 2, "head": 2, "regularisation": 2, "share": 2, "activation": 2, "seed": 2}
     assert dict(found["accuracy"].sizes) == expected
     xr.testing.assert_equal(found["best"], found["accuracy"].max("epoch"))
@@ -86,6 +86,28 @@ def test_labels_are_reported_as_the_networks_have_them():
     assert last["learned"].item() == pytest.approx(float((guess == dirty.data.y)[~wrong].double().mean()))
     assert last["recovered"].item() == pytest.approx(float((guess == train_set.y)[wrong].double().mean()))
     assert last["loss"].item() == pytest.approx(float(history.loss[-1, 0]))
+
+
+def test_gains_are_differences_of_the_same_seeds():
+    options = {"activations": ["elu"], "seeds": [0, 1], "shares": [0.0, 0.1], "training": SHORT}
+    results = label_results(*(label_sweep(TASK, regularisation=name, **options) for name in REGULARISATIONS))
+    gains = label_gains(results)
+    assert set(gains) == {"last_layer", "best_epoch", "regularised", "fewer_memorised"}
+    assert dict(gains.sizes) == {"activation": 1, "seed": 2}
+    here = {"activation": "elu", "seed": 1}
+
+    def best(head):
+        return results["best"].sel(head=head, share=0.0, regularisation="none", **here).item()
+
+    last = results.sel(here).isel(epoch=-1).sel(head="as written", share=0.1)
+    plain, regularised = (last.sel(regularisation=name) for name in REGULARISATIONS)
+    expected = {
+        "last_layer": best("as written") - best("as coded"),
+        "best_epoch": (plain["best"] - plain["accuracy"]).item(),
+        "regularised": (regularised["accuracy"] - plain["accuracy"]).item(),
+        "fewer_memorised": (plain["memorised"] - regularised["memorised"]).item(),
+    }
+    assert {name: gains[name].sel(here).item() for name in gains} == pytest.approx(expected)
 
 
 @pytest.mark.parametrize(("name", "width"), [("sigmoid", 1), ("tanh", 2), ("softsign", 2)])
