@@ -4,7 +4,7 @@
 bear their names. Each name has one `style` in all of them.
 """
 
-from helpers.figures.dirty_data import draw_curves, draw_digits, plot_columns, plot_digits, plot_steps, plot_suspects
+from helpers.figures.dirty_data import draw_curves, draw_digits, plot_columns, plot_labels, plot_steps, plot_suspects
 from helpers.figures.drawings import (
     draw_digit,
     draw_eigenvalues,
@@ -40,6 +40,7 @@ __all__ = [
     "plot_digits",
     "plot_dots",
     "plot_features",
+    "plot_labels",
     "plot_lines",
     "plot_lost",
     "plot_moved_digits",

@@ -92,7 +92,7 @@ def draw_digits(axes: Sequence[Axes], dirty: Dirty, rows: Tensor) -> str:
     return f"the labels of {n_wrong} of {len(rows)} digits are wrong"
 
 
-def plot_digits(dirty: Dirty, rows: Tensor) -> Picture:
+def plot_labels(dirty: Dirty, rows: Tensor) -> Picture:
     """Show digits with their labels, those whose label is wrong in colour and with the true class.
 
     Args:
@@ -109,14 +109,14 @@ def plot_digits(dirty: Dirty, rows: Tensor) -> Picture:
 
 
 def plot_suspects(dirty: Dirty, suspicious: Tensor, *, n: int = 20) -> Picture:
-    """Show the most suspicious digits, the most suspicious first, as `plot_digits` does.
+    """Show the most suspicious digits, the most suspicious first, as `plot_labels` does.
 
     Args:
         dirty: pictures and labels, with the record of what was changed.
         suspicious: of each picture, from `label_errors.suspicion`.
         n: how many.
     """
-    figure = plot_digits(dirty, suspicious.argsort(descending=True, stable=True)[:n])
+    figure = plot_labels(dirty, suspicious.argsort(descending=True, stable=True)[:n])
     figure.description = f"The most suspicious first. {figure.description}"
     return figure
 
