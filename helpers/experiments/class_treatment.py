@@ -154,7 +154,7 @@ def width_results(
     if sigmoid:
         other = merged(training_results(sweep) for sweep in sigmoid)["test_accuracy"]
         results["loss_difference"] = results["test_accuracy"] - other
-    return results
+    return results.transpose("width", ...)
 
 
 def batch_size_sweeps(sweep: Sweep, batch_sizes: Sequence[int], *, training: Training) -> list[Sweep]:

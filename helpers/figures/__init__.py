@@ -4,6 +4,7 @@
 bear their names. Each name has one `style` in all of them.
 """
 
+from helpers.figures.class_treatment import plot_displacements, plot_mappings
 from helpers.figures.dirty_data import draw_curves, draw_digits, plot_columns, plot_labels, plot_steps, plot_suspects
 from helpers.figures.drawings import (
     draw_digit,
@@ -38,11 +39,13 @@ __all__ = [
     "plot_clamps",
     "plot_columns",
     "plot_digits",
+    "plot_displacements",
     "plot_dots",
     "plot_features",
     "plot_labels",
     "plot_lines",
     "plot_lost",
+    "plot_mappings",
     "plot_moved_digits",
     "plot_steps",
     "plot_suspects",

@@ -120,6 +120,7 @@ def test_widths_are_measured_with_both_losses():
     )
     found = width_results(softmax, sigmoid, batch_sizes=[10], n_points=20)
     assert list(found["width"].values) == [3, 5]
+    assert {values.dims[0] for values in found.values()} == {"width"}
     assert list(found["epoch"].values) == [0, 3]
     np.testing.assert_array_equal(found["loss_difference"].sel(width=5, epoch=0), 0)  # the same functions
     assert bool(found["loss_difference"].sel(width=3).isnull().all())
