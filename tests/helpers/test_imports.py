@@ -1,6 +1,7 @@
 """The structure of the package: imports go one way, and no global random state is touched."""
 
 import ast
+from collections import defaultdict
 from graphlib import TopologicalSorter
 from pathlib import Path
 
@@ -60,6 +61,32 @@ def test_no_circle():
 
 def test_package_itself_imports_no_module():
     assert neighbours(FILES["__init__"].read_text()) == set()
+
+
+@pytest.mark.parametrize("name", list(FILES))
+def test_a_module_is_read_in_one_sitting(name):
+    assert len(FILES[name].read_text().splitlines()) <= 330
+
+
+def defined(source):
+    """The public functions, classes and constants that a module defines."""
+    for node in ast.parse(source).body:
+        match node:
+            case ast.FunctionDef(name=name) | ast.ClassDef(name=name) | ast.AnnAssign(target=ast.Name(id=name)):
+                names = [name]
+            case ast.Assign(targets=targets):
+                names = [target.id for target in targets if isinstance(target, ast.Name)]
+            case _:
+                names = []
+        yield from (name for name in names if not name.startswith("_"))
+
+
+def test_no_public_name_has_two_meanings():
+    homes = defaultdict(list)
+    for module in MODULES:
+        for name in set(defined(FILES[module].read_text())):
+            homes[name].append(module)
+    assert {name: modules for name, modules in homes.items() if len(modules) > 1} == {}
 
 
 @pytest.mark.parametrize(

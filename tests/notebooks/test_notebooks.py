@@ -57,9 +57,29 @@ def test_metadata_names_the_kernel_and_nothing_else(path):
 
 
 @of_chapters
-def test_no_class_is_defined(path):
-    trees = [ast.parse(re.sub(r"^[%!].*", "", c.source, flags=re.M)) for c in code_cells(path)]
-    assert [node.name for tree in trees for node in ast.walk(tree) if isinstance(node, ast.ClassDef)] == []
+def test_machinery_lives_in_the_module(path):
+    """A notebook tells a story: it is short, defines nothing, and puts no table together by hand."""
+    sources = [re.sub(r"^[%!].*", "", cell.source, flags=re.M) for cell in code_cells(path)]
+    nodes = [node for source in sources for node in ast.walk(ast.parse(source))]
+    defined = ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda
+    assert [node.lineno for node in nodes if isinstance(node, defined)] == []
+    imports = [node for node in nodes if isinstance(node, ast.Import | ast.ImportFrom)]
+    assert len(imports) <= 9
+    assert "pandas" not in {alias.name for node in imports for alias in node.names}
+    assert sum(len(source.splitlines()) for source in sources) < 200
+
+
+@of_chapters
+def test_the_reader_meets_question_and_picture_before_code(path):
+    cells = nbformat.read(path, as_version=4).cells
+    assert cells[0].cell_type == "markdown"
+    assert cells[0].source.startswith("# ")
+    first_shown = next(cell for cell in cells[1:] if "hide-input" not in cell.metadata.get("tags", []))
+    folded = cells[1 : cells.index(first_shown)]
+    assert "parameters" in folded[0].metadata["tags"]
+    assert folded[0].metadata["mystnb"]["code_prompt_show"] == "Parameters of this run"
+    assert len(folded) == 3, "parameters, imports and checks, and the picture"
+    assert "figure" in folded[2].source
 
 
 @of_chapters
