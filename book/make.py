@@ -99,7 +99,8 @@ def stage(root: Path, chapters: Iterable[Chapter], status: str, source: Path) ->
     shutil.copytree(root / "book", source / "book", ignore=unread)
     (source / "notebooks").mkdir()
     for chapter in chapters:
-        shutil.copy(chapter.notebook, source / "notebooks")
+        page = fold_given(execute.read_notebook(chapter.notebook))
+        nbformat.write(page, source / "notebooks" / chapter.notebook.name)  # type: ignore[no-untyped-call]
     config = yaml.safe_load((root / "_config.yml").read_text())
     if has_vendored(root):
         for pattern, folder in VENDORED.items():
@@ -116,6 +117,15 @@ def stage(root: Path, chapters: Iterable[Chapter], status: str, source: Path) ->
     fill_report(root, source / "book/replication-report.md")
     for measured in benchmarks(root):
         fill(source / "book/performance.md", f"<!-- {measured.stem} -->", measured.read_text())
+
+
+def fold_given(notebook: Any) -> Any:
+    """A notebook whose cell of given parameters, which papermill adds, is folded away on the page like its own."""
+    tagged = {tag: cell for cell in notebook.cells for tag in cell.metadata.get("tags", [])}
+    declared, given = tagged.get("parameters"), tagged.get("injected-parameters")
+    if declared and given and "hide-input" in declared.metadata["tags"]:
+        given.metadata = {**declared.metadata, "tags": ["injected-parameters", "hide-input"]}
+    return notebook
 
 
 def benchmarks(root: Path) -> list[Path]:

@@ -231,3 +231,11 @@ def test_measured_speed_is_put_on_its_page(root):
     before = make.pages_key(root, [])
     (root / "benchmarks/engine.md").write_text("Four cores.\n")
     assert make.pages_key(root, []) != before
+
+
+def test_given_parameters_are_folded_away_like_the_declared_ones():
+    declared = nbformat.v4.new_code_cell("n = 1", metadata={"tags": ["parameters", "hide-input"], "mystnb": {"a": 1}})
+    given = nbformat.v4.new_code_cell("n = 2", metadata={"tags": ["injected-parameters"]})
+    notebook = make.fold_given(nbformat.v4.new_notebook(cells=[declared, given]))
+    assert notebook.cells[1].metadata == {"tags": ["injected-parameters", "hide-input"], "mystnb": {"a": 1}}
+    assert make.fold_given(nbformat.v4.new_notebook(cells=[declared])).cells == [declared]
