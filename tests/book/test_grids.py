@@ -224,7 +224,7 @@ def test_presets_give_the_chapters_what_they_declare(preset):
 def test_one_cell_of_every_chapter_writes_its_results(path):
     tagged = [c for c in execute.read_notebook(path).cells if execute.RESULTS in c.metadata.get("tags", [])]
     (cell,) = tagged
-    assert "results.keep(" in cell.source or "if save_results:" in cell.source
+    assert "results.keep(" in cell.source
 
 
 @pytest.mark.parametrize("path", sorted((PROJECT / "workflow/examples").glob("*.yaml")), ids=lambda path: path.stem)
