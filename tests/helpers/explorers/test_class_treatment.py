@@ -2,8 +2,6 @@
 
 import re
 
-import pytest
-
 from helpers.explorers import class_treatment
 from helpers.explorers.class_treatment import mapping_explorer
 from helpers.training.protocol import Training
@@ -16,16 +14,6 @@ FILM = {
     "training": Training(epochs=99, learning_rate=0.05),
     "seeds": [5, 6],
 }
-
-
-@pytest.fixture
-def frames(monkeypatch):
-    monkeypatch.setenv("EXPLORERS", "frames")
-
-
-@pytest.fixture
-def live(monkeypatch):
-    monkeypatch.delenv("EXPLORERS", raising=False)
 
 
 def alt(picture):

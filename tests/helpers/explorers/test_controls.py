@@ -10,16 +10,6 @@ from helpers.explorers.controls import MAX_FRAMES, explore
 from helpers.figures.picture import new_figure
 
 
-@pytest.fixture
-def frames(monkeypatch):
-    monkeypatch.setenv("EXPLORERS", "frames")
-
-
-@pytest.fixture
-def live(monkeypatch):
-    monkeypatch.delenv("EXPLORERS", raising=False)
-
-
 class Recorder:
     """A drawing function that remembers what it was asked for."""
 

@@ -3,7 +3,6 @@
 import re
 
 import nbformat
-import pytest
 from ipywidgets import HTML
 from nbclient import NotebookClient
 
@@ -20,16 +19,6 @@ TINY = {
     "training": Training(epochs=9, batch_size=200, learning_rate=0.05),
     "seeds": [0, 1],
 }
-
-
-@pytest.fixture
-def frames(monkeypatch):
-    monkeypatch.setenv("EXPLORERS", "frames")
-
-
-@pytest.fixture
-def live(monkeypatch):
-    monkeypatch.delenv("EXPLORERS", raising=False)
 
 
 def alt(picture):
