@@ -5,7 +5,9 @@ import warnings
 import torch
 from torch.nn import functional as F
 
+from helpers.datasets import Dataset
 from helpers.models import kernel
+from helpers.seeding import torch_stream
 
 
 def look_for_a_compiler():
@@ -33,3 +35,10 @@ def loss_of_each_point(name, logits, y):
         others = logits.scatter(-1, y[..., None], -torch.inf).amax(-1)
         return others - logits.gather(-1, y[..., None])[..., 0]
     return CRITERIA[name](logits, y, reduction="none").mean(-1)
+
+
+def blobs(n=120, seed=0):
+    """Three clouds of points, each around a corner of its own."""
+    y = torch.arange(n) % 3
+    x = 4 * torch.eye(3)[y] + torch.randn(n, 3, generator=torch_stream(seed, "blobs"))
+    return Dataset(x, y)

@@ -163,8 +163,10 @@ def keep(data: Mapping[str, xr.Dataset], parameters: Mapping[str, Any], *, start
 
     Raises:
         FileNotFoundError: nothing is saved, and nothing was.
-        ValueError: a stored file is not whole.
+        ValueError: a stored file is not whole, or the parameters do not say whether and where to save.
     """
+    if missing := [name for name in (SAVE, FOLDER) if name not in parameters]:
+        raise ValueError(f"parameters must hold {SAVE} and {FOLDER}, got none named {' or '.join(missing)}.")
     paths = {name: Path(parameters[FOLDER]) / f"{name}.nc" for name in data}
     if parameters[SAVE]:
         made = {name: value for name, value in parameters.items() if name not in (SAVE, FOLDER)}

@@ -86,6 +86,8 @@ class Adversarial(Objective):
 
     def __post_init__(self) -> None:
         Real(at_least=0)("epsilon", self.epsilon)
+        if not isinstance(self.attack, GradientAttack):
+            raise TypeError(f"attack must be one along the gradient, such as fgsm() or pgd(), got {self.attack!r}.")
         if self.attack.restarts != 1:
             raise ValueError(f"attack must start once in a step of the training, got {self.attack.restarts} restarts.")
         Real(at_least=0, at_most=1)("ramp", self.ramp)

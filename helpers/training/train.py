@@ -107,8 +107,10 @@ def train(
         if not (isinstance(x, Tensor) and isinstance(y, Tensor)):
             raise TypeError(f"x and y must be tensors for an ensemble, got {type(x).__name__} and {type(y).__name__}.")
         history = _train_ensemble(networks, x, y, training, checkpoint=checkpoint, **stacked)
-    elif isinstance(networks, nn.Module):
-        raise TypeError(f"networks must be an Ensemble, or a list, got {type(networks).__name__}: put it into one.")
+    elif isinstance(networks, nn.Module) or not isinstance(networks, Sequence):
+        raise TypeError(f"networks must be an Ensemble, or a list, got one {type(networks).__name__}.")
+    elif wrong := [network for network in networks if not isinstance(network, nn.Module)]:
+        raise TypeError(f"networks must be ensembles or modules, got {wrong[0]!r} among them.")
     elif ensembles := [network for network in networks if isinstance(network, Ensemble)]:
         if len(ensembles) < len(networks):
             raise TypeError("networks must be ensembles or modules, got some of each.")

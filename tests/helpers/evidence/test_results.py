@@ -331,3 +331,8 @@ def test_a_sentence_says_how_many_seeds_and_how_long(tmp_path, seeds, seconds, t
         save(xr.Dataset({"m": ("seed", np.zeros(n))}), tmp_path / f"{name}.nc", made)
     kept = keep({name: xr.Dataset() for name in seeds}, run_of(tmp_path, save=False), started=0.0)
     assert str(kept) == kept._repr_markdown_() == text
+
+
+def test_parameters_say_whether_and_where_results_are_kept():
+    with pytest.raises(ValueError, match="parameters must hold save_results and results_folder, got none named"):
+        results.keep({}, {"save_results": False}, started=0.0)

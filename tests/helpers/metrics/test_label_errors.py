@@ -4,20 +4,14 @@ import math
 
 import pytest
 import torch
+from references import blobs
 
 from helpers.datasets.corruption import LabelNoise
-from helpers.datasets.dataset import Dataset
 from helpers.metrics.label_errors import share_found, suspicion
 from helpers.models.sequential import perceptron
 from helpers.seeding import torch_stream
 from helpers.training.out_of_sample import out_of_sample
 from helpers.training.protocol import Training
-
-
-def blobs(n=120, seed=0):
-    y = torch.arange(n) % 3
-    x = 4 * torch.eye(3)[y] + torch.randn(n, 3, generator=torch_stream(seed, "blobs"))
-    return Dataset(x, y)
 
 
 def networks(n):

@@ -236,3 +236,8 @@ def test_certified_training_needs_classes():
     ensemble, (x, y) = networks(["tanh"]), batch(1)
     with pytest.raises(ValueError, match="loss must be cross_entropy"):
         Certified(0.1)(ensemble, slot_of(ensemble), x, y, LOSSES["squared_error"], moment(1))
+
+
+def test_only_an_attack_along_the_gradient_can_be_trained_against():
+    with pytest.raises(TypeError, match=r"^attack must be one along the gradient, .* got 'pgd'\.$"):
+        Adversarial(0.1, "pgd")

@@ -6,21 +6,14 @@ import sys
 
 import pytest
 import torch
+from references import blobs
 from torch import nn
 
-from helpers.datasets.dataset import Dataset
 from helpers.models.sequential import perceptron
-from helpers.seeding import torch_stream
 from helpers.training.out_of_sample import out_of_sample
 from helpers.training.protocol import Training
 
 module = importlib.import_module("helpers.training.out_of_sample")
-
-
-def blobs(n=120, seed=0):
-    y = torch.arange(n) % 3
-    x = 4 * torch.eye(3)[y] + torch.randn(n, 3, generator=torch_stream(seed, "blobs"))
-    return Dataset(x, y)
 
 
 def networks(n):

@@ -657,7 +657,7 @@ def test_options_that_such_networks_have_no_use_for(networks, option, words):
 
 def test_networks_that_are_none():
     one, (x, y) = Ensemble(SIZES, ["relu"], [0]), blobs(10, 0)
-    with pytest.raises(TypeError, match="networks must be an Ensemble, or a list, got Sequential: put it into one"):
+    with pytest.raises(TypeError, match="networks must be an Ensemble, or a list, got one Sequential"):
         train(one.member(0), x, y, seeds=[0])
     with pytest.raises(TypeError, match="networks must be ensembles or modules, got some of each"):
         train([one, one.member(0)], x, y)
@@ -665,3 +665,9 @@ def test_networks_that_are_none():
         train(one, [x], y)
     with pytest.raises(ValueError, match="at least one member, got 0"):
         train([], x, y)
+
+
+@pytest.mark.parametrize("networks", [5, [1, 2], torch.nn.Linear(2, 2), [torch.nn.Linear(2, 2), "tanh"]])
+def test_what_is_no_network_is_refused_in_a_sentence(networks):
+    with pytest.raises(TypeError, match=r"^networks must be .* got .*\.$"):
+        train(networks, torch.zeros(5, 2), torch.zeros(5, dtype=torch.int64), seeds=[0, 1])
